@@ -1,0 +1,1 @@
+//! Loaders of DAG files for Updraft.

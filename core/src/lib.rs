@@ -1,0 +1,1 @@
+//! Updraft's models, engine, traits and service.

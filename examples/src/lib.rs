@@ -1,0 +1,1 @@
+//! Updraft's example programs.

@@ -1,0 +1,1 @@
+//! Updraft's wire APIs as tower services.

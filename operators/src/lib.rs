@@ -1,0 +1,1 @@
+//! Updraft's built-in operators: processes and templates.

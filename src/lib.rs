@@ -1,0 +1,1 @@
+//! Updraft: a workflow orchestrator as a library.

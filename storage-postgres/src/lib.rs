@@ -1,0 +1,1 @@
+//! Updraft's PostgreSQL storage (not built yet).
