@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -113,9 +114,13 @@ pub enum Change {
     Admit(Admission),
     /// A queued attempt runs.
     Started(AttemptToken),
-    /// An attempt has ended. If it is the current one of its instance and not obsolete, the instance takes what it says;
-    /// if it is obsolete, it only goes away, and an instance that waited for it as `restarting` becomes `none`.
-    Ended(Box<Ended>),
+    /// The current attempt of an instance has ended: the attempt goes away, and the instance takes what it says. Without
+    /// effect, but `Done`, if the attempt is not live.
+    Ended(Arc<Ended>),
+    /// An obsolete attempt has ended: it goes away, and an instance that waited for it as `restarting` becomes `none`. This
+    /// holds whatever the run's version, and also if the run is gone. Without effect, but `Done`, if the attempt is not live
+    /// or not obsolete.
+    Release(AttemptToken),
     /// An instance that never started is finished: skipped, upstream_failed, or success of an empty task. Start and end
     /// are the batch's time.
     Settle(InstanceKey, TaskState),
@@ -159,7 +164,9 @@ pub enum Verdict {
     Done,
     /// The run was changed from outside, deleted, or taken over: none of its transitions in the batch had an effect.
     StaleRun,
-    /// The limit is full: this transition had no effect, others of the run may have had theirs.
+    /// The limit is full: this transition had no effect, others of the run may have had theirs. After a
+    /// [`Change::StartRun`] without room, no further transition of the run in the batch has an effect, and each gets the
+    /// same verdict.
     NoRoom(Limit),
 }
 
