@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,7 +22,7 @@ use crate::executor::{Executor, ExecutorEvent};
 use crate::id::{AttemptToken, DagVersionId, IdSource, InstanceKey, RunId};
 use crate::model::{DagVersion, TaskEventLog};
 use crate::operator::{CancelReason, Outcome, TaskError};
-use crate::storage::{Batch, PageRequest, RunSnapshot, SchedulerSession, Storage, StorageError, Transition, Verdict};
+use crate::storage::{Batch, PageRequest, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict};
 
 /// Which versions of DAGs a scheduler can run.
 pub trait Runnable: Send + Sync + Debug {
@@ -33,7 +34,7 @@ pub trait Runnable: Send + Sync + Debug {
 #[derive(Debug, Clone)]
 pub struct SchedulerParts {
     /// Where state is.
-    pub storage: Arc<dyn Storage>,
+    pub storage: Arc<dyn SchedulerStorage>,
     /// Who carries out attempts.
     pub executor: Arc<dyn Executor>,
     /// Which DAGs can run here.
@@ -296,8 +297,19 @@ impl Scheduler {
     async fn claim(&mut self) -> Result<(), EngineError> {
         let versions: Vec<_> = self.plans.keys().copied().collect();
         let limit = self.settings.claim_limit;
-        let claimed =
-            self.retry(|scheduler| scheduler.parts.storage.claim_runs(&scheduler.session, &versions, limit)).await?;
+        let calls = AtomicU32::new(0);
+        let claimed = self
+            .retry(|scheduler| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                scheduler.parts.storage.claim_runs(&scheduler.session, &versions, limit)
+            })
+            .await?;
+        if calls.into_inner() > 1 {
+            // An answer may have been lost, and with it runs that are ours now.
+            let owned = self.retry(|scheduler| scheduler.parts.storage.owned_runs(&scheduler.session)).await?;
+            let unknown: Vec<_> = owned.into_iter().filter(|run| !self.machines.knows(*run)).collect();
+            self.reload(&unknown).await?;
+        }
         self.may_claim_more = claimed.len() >= limit;
         for snapshot in claimed {
             self.load(snapshot);

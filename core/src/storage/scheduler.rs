@@ -1,3 +1,4 @@
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::Result;
+use super::{PoolStorage, Result};
 use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
 use crate::model::{AttemptPhase, DagRun, DagVersion, LiveAttempt, RunState, TaskEventLog, TaskState};
 use crate::operator::SkipDownstream;
@@ -172,7 +173,10 @@ pub enum Verdict {
 
 /// What schedulers do.
 #[async_trait]
-pub trait SchedulerStorage {
+pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
+    /// The storage's wall clock: the only one that schedulers and services go by.
+    async fn now(&self) -> Result<DateTime<Utc>>;
+
     /// Registers a scheduler. One that is registered under the same name is fenced from now on, and its runs belong to
     /// nobody.
     async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession>;
@@ -199,15 +203,21 @@ pub trait SchedulerStorage {
     /// `Fenced`.
     async fn claim_runs(&self, session: &SchedulerSession, versions: &[DagVersionId], limit: usize) -> Result<Vec<RunSnapshot>>;
 
-    /// Reads runs of the session again, after a [`Verdict::StaleRun`] or a change from outside. Runs that are gone or
-    /// belong to somebody else are left out.
+    /// The unfinished runs of the session, sorted: what is left to find out after a claim whose answer was lost.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>>;
+
+    /// Reads runs of the session again, after a [`Verdict::StaleRun`] or a change from outside. Runs that are gone, have
+    /// ended or belong to somebody else are left out.
     ///
     /// # Errors
     /// `Fenced`.
     async fn reload_runs(&self, session: &SchedulerSession, runs: &[RunId]) -> Result<Vec<RunSnapshot>>;
 
-    /// Runs of the session that were changed from outside or deleted since the last call, sorted. What a call returned
-    /// may be returned again.
+    /// Runs of the session that were changed from outside or deleted since they were claimed, or since
+    /// [`SchedulerStorage::reload_runs`] last named them, sorted.
     ///
     /// # Errors
     /// `Fenced`.

@@ -64,6 +64,11 @@ impl Machines {
         self.attempts.is_empty()
     }
 
+    /// Whether the run is owned, or waits for room to start.
+    pub(super) fn knows(&self, run: RunId) -> bool {
+        self.runs.contains_key(&run) || self.held.contains(&run)
+    }
+
     pub(super) fn next_timer(&self) -> Option<DateTime<Utc>> {
         self.timers.first().map(|(due, ..)| *due)
     }
