@@ -1,1 +1,4 @@
 //! Updraft's wire APIs as tower services.
+
+pub mod access;
+mod schema;
