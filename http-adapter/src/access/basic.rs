@@ -11,6 +11,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use updraft_core::clock::Clock;
 use updraft_core::id::IdSource;
+use updraft_core::storage::{Storage, StorageError};
 
 use super::credential::VerifiedCredentials;
 use super::password::PasswordVerifiers;
@@ -42,9 +43,25 @@ pub trait UserStore: Debug + Send + Sync + 'static {
     async fn user(&self, name: &str) -> Result<Option<StoredUser>, AccessError>;
 }
 
+#[async_trait]
+impl UserStore for Arc<dyn Storage> {
+    async fn user(&self, name: &str) -> Result<Option<StoredUser>, AccessError> {
+        match self.as_ref().user(name).await {
+            Ok(user) => Ok(Some(StoredUser {
+                name: user.username,
+                password_hash: user.password_hash,
+                roles: user.roles,
+                active: user.active,
+            })),
+            Err(StorageError::NotFound(_)) => Ok(None),
+            Err(error) => Err(AccessError::Unavailable(Box::new(error))),
+        }
+    }
+}
+
 /// Takes HTTP Basic credentials of stored users.
 pub struct BasicAuthenticator {
-    users: Arc<dyn UserStore>,
+    users: Box<dyn UserStore>,
     clock: Arc<dyn Clock>,
     verifiers: PasswordVerifiers,
     verified: VerifiedCredentials,
@@ -59,12 +76,12 @@ impl Debug for BasicAuthenticator {
 }
 
 impl BasicAuthenticator {
-    /// Over the users of a store.
-    pub fn new(users: Arc<dyn UserStore>, clock: Arc<dyn Clock>, ids: &IdSource) -> Result<Self, PasswordError> {
+    /// Over the users of a store, for instance those of an `Arc<dyn Storage>`.
+    pub fn new(users: impl UserStore, clock: Arc<dyn Clock>, ids: &IdSource) -> Result<Self, PasswordError> {
         let mut unknown = [0; 32];
         ids.fill(&mut unknown);
         Ok(Self {
-            users,
+            users: Box::new(users),
             clock,
             verifiers: PasswordVerifiers::new(),
             verified: VerifiedCredentials::new(ids),
@@ -115,8 +132,8 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug)]
-    struct Users(Mutex<Vec<StoredUser>>);
+    #[derive(Debug, Clone)]
+    struct Users(Arc<Mutex<Vec<StoredUser>>>);
 
     #[async_trait]
     impl UserStore for Users {
@@ -142,8 +159,8 @@ mod tests {
         head(&format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
     }
 
-    fn authenticator(users: Vec<StoredUser>) -> (Arc<Users>, BasicAuthenticator) {
-        let users = Arc::new(Users(Mutex::new(users)));
+    fn authenticator(users: Vec<StoredUser>) -> (Users, BasicAuthenticator) {
+        let users = Users(Arc::new(Mutex::new(users)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let made = BasicAuthenticator::new(users.clone(), clock, &IdSource::from_seed(1)).unwrap();
         (users, made)
