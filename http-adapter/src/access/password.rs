@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::Argon2;
 use tokio::sync::Semaphore;
 use updraft_core::id::IdSource;
 
@@ -48,22 +48,37 @@ impl PasswordVerifiers {
     }
 
     /// Whether `password` is the one that was hashed to `stored_hash`.
-    pub(super) async fn verify(&self, password: String, stored_hash: String) -> Result<bool, AccessError> {
-        let busy = || AccessError::Busy { retry_after: RETRY_AFTER };
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| busy())?;
-        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
+    pub(super) async fn verify(
+        &self,
+        password: String,
+        stored_hash: String,
+    ) -> Result<bool, AccessError> {
+        let busy = || AccessError::Busy {
+            retry_after: RETRY_AFTER,
+        };
+        let admitted = Arc::clone(&self.admitted)
+            .try_acquire_owned()
+            .map_err(|_| busy())?;
+        let running = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(|_| busy())?;
         let verified = tokio::task::spawn_blocking(move || {
             // Held here, because the work goes on when the caller gives up.
             let _permits = (admitted, running);
             is_right(&password, &stored_hash)
         });
-        verified.await.map_err(|error| AccessError::Unavailable(error.into()))
+        verified
+            .await
+            .map_err(|error| AccessError::Unavailable(error.into()))
     }
 }
 
 fn is_right(password: &str, stored_hash: &str) -> bool {
     match PasswordHash::new(stored_hash) {
-        Ok(hash) => Argon2::default().verify_password(password.as_bytes(), &hash).is_ok(),
+        Ok(hash) => Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok(),
         Err(error) => {
             tracing::warn!(%error, "a stored password hash is not a PHC string");
             false

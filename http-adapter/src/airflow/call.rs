@@ -44,6 +44,11 @@ impl<S> Call<S> {
 
     /// The best of `offered` media types by the `Accept` header; none if nothing fits or nothing was said.
     pub(crate) fn accepts<'a>(&self, offered: &[&'a str]) -> Option<&'a str> {
-        accept::best_match(self.headers.get(ACCEPT).and_then(|value| value.to_str().ok()), offered)
+        accept::best_match(
+            self.headers
+                .get(ACCEPT)
+                .and_then(|value| value.to_str().ok()),
+            offered,
+        )
     }
 }

@@ -19,17 +19,29 @@ pub(crate) struct Reply {
 impl Reply {
     /// 200 with JSON.
     pub(crate) fn json(value: &Value) -> Self {
-        Self { status: StatusCode::OK, content_type: Some("application/json"), body: json::to_vec(value) }
+        Self {
+            status: StatusCode::OK,
+            content_type: Some("application/json"),
+            body: json::to_vec(value),
+        }
     }
 
     /// 200 with plain text.
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self { status: StatusCode::OK, content_type: Some("text/plain"), body: text.into().into_bytes() }
+        Self {
+            status: StatusCode::OK,
+            content_type: Some("text/plain"),
+            body: text.into().into_bytes(),
+        }
     }
 
     /// 204.
     pub(crate) fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, content_type: None, body: Vec::new() }
+        Self {
+            status: StatusCode::NO_CONTENT,
+            content_type: None,
+            body: Vec::new(),
+        }
     }
 
     /// 406: none of the media types that the caller accepts can be given.
@@ -45,7 +57,9 @@ impl Reply {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
         if let Some(content_type) = self.content_type {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         response
     }
@@ -56,7 +70,10 @@ impl Problem {
         let mut response = Response::new(Body::from(json::to_vec(&self.body())));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
         }

@@ -37,7 +37,10 @@ pub(super) struct Router {
 
 impl Router {
     /// Over those operations of the document that `handled` tells.
-    pub(super) fn new(document: &Document, handled: impl Fn(&OperationSpec) -> bool) -> Result<Self, matchit::InsertError> {
+    pub(super) fn new(
+        document: &Document,
+        handled: impl Fn(&OperationSpec) -> bool,
+    ) -> Result<Self, matchit::InsertError> {
         let mut trees: Vec<(Method, matchit::Router<Target>)> = Vec::new();
         let mut insert = |method: &Method, path: String, target| {
             let tree = match trees.iter_mut().find(|(of, _)| of == method) {
@@ -49,7 +52,12 @@ impl Router {
             };
             tree.insert(path, target)
         };
-        for (index, spec) in document.operations.iter().enumerate().filter(|(_, spec)| handled(spec)) {
+        for (index, spec) in document
+            .operations
+            .iter()
+            .enumerate()
+            .filter(|(_, spec)| handled(spec))
+        {
             insert(&spec.method, pattern(spec), Target::Operation(index))?;
         }
         for page in Page::ALL {
@@ -60,7 +68,9 @@ impl Router {
 
     /// `path` is as it was sent, without the prefix.
     pub(super) fn route(&self, document: &Document, method: &Method, path: &str) -> Route {
-        let Ok(decoded) = percent_decode_str(path).decode_utf8() else { return Route::NoSuchPath };
+        let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
+            return Route::NoSuchPath;
+        };
         if decoded.contains("//") {
             let merged = merge_slashes(&decoded);
             return match self.methods(document, &merged).is_empty() {
@@ -71,7 +81,11 @@ impl Router {
         if decoded.contains('\0') {
             return Route::NoSuchPath;
         }
-        let wanted = if method == Method::HEAD { &Method::GET } else { method };
+        let wanted = if method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
         if let Some(route) = self.find(document, wanted, &decoded) {
             return route;
         }
@@ -90,7 +104,10 @@ impl Router {
     }
 
     fn methods(&self, document: &Document, path: &str) -> Vec<&str> {
-        let having = self.trees.iter().filter(|(method, _)| self.find(document, method, path).is_some());
+        let having = self
+            .trees
+            .iter()
+            .filter(|(method, _)| self.find(document, method, path).is_some());
         having.map(|(method, _)| method.as_str()).collect()
     }
 
@@ -119,9 +136,14 @@ impl Router {
 
 /// The path as the tree takes it: `{*key}` where a part may hold slashes.
 fn pattern(spec: &OperationSpec) -> String {
-    let long = spec.parameters_in(Place::Path).filter(|parameter| parameter.kind == Kind::Path);
+    let long = spec
+        .parameters_in(Place::Path)
+        .filter(|parameter| parameter.kind == Kind::Path);
     long.fold(spec.path.clone(), |path, parameter| {
-        path.replace(&format!("{{{}}}", parameter.name), &format!("{{*{}}}", parameter.name))
+        path.replace(
+            &format!("{{{}}}", parameter.name),
+            &format!("{{*{}}}", parameter.name),
+        )
     })
 }
 
