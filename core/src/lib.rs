@@ -13,5 +13,6 @@ pub mod id;
 pub mod log;
 pub mod model;
 pub mod operator;
+pub mod python;
 pub mod service;
 pub mod storage;
