@@ -25,9 +25,6 @@ pub mod conformance;
 
 use std::fmt::Debug;
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-
 pub use dag::{DagOrder, DagQuery, DagRegistration, DagStorage};
 pub use error::{StorageError, Subject};
 pub use event_log::{EventLogOrder, EventLogQuery, EventLogStorage};
@@ -51,7 +48,6 @@ use crate::model::AuditEntry;
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
 /// Everything that is kept.
-#[async_trait]
 pub trait Storage:
     DagStorage
     + RunStorage
@@ -69,6 +65,23 @@ pub trait Storage:
     + Sync
     + 'static
 {
-    /// The storage's wall clock: the only one that schedulers and services go by.
-    async fn now(&self) -> Result<DateTime<Utc>>;
+}
+
+impl<T> Storage for T where
+    T: DagStorage
+        + RunStorage
+        + TaskInstanceStorage
+        + XComStorage
+        + PoolStorage
+        + VariableStorage
+        + ConnectionStorage
+        + EventLogStorage
+        + ImportErrorStorage
+        + UserStorage
+        + SchedulerStorage
+        + Debug
+        + Send
+        + Sync
+        + 'static
+{
 }

@@ -1,10 +1,12 @@
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::Result;
+use super::{PoolStorage, Result};
 use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
 use crate::model::{AttemptPhase, DagRun, DagVersion, LiveAttempt, RunState, TaskEventLog, TaskState};
 use crate::operator::SkipDownstream;
@@ -113,9 +115,13 @@ pub enum Change {
     Admit(Admission),
     /// A queued attempt runs.
     Started(AttemptToken),
-    /// An attempt has ended. If it is the current one of its instance and not obsolete, the instance takes what it says;
-    /// if it is obsolete, it only goes away, and an instance that waited for it as `restarting` becomes `none`.
-    Ended(Box<Ended>),
+    /// The current attempt of an instance has ended: the attempt goes away, and the instance takes what it says. Without
+    /// effect, but `Done`, if the attempt is not live.
+    Ended(Arc<Ended>),
+    /// An obsolete attempt has ended: it goes away, and an instance that waited for it as `restarting` becomes `none`. This
+    /// holds whatever the run's version, and also if the run is gone. Without effect, but `Done`, if the attempt is not live
+    /// or not obsolete.
+    Release(AttemptToken),
     /// An instance that never started is finished: skipped, upstream_failed, or success of an empty task. Start and end
     /// are the batch's time.
     Settle(InstanceKey, TaskState),
@@ -159,13 +165,18 @@ pub enum Verdict {
     Done,
     /// The run was changed from outside, deleted, or taken over: none of its transitions in the batch had an effect.
     StaleRun,
-    /// The limit is full: this transition had no effect, others of the run may have had theirs.
+    /// The limit is full: this transition had no effect, others of the run may have had theirs. After a
+    /// [`Change::StartRun`] without room, no further transition of the run in the batch has an effect, and each gets the
+    /// same verdict.
     NoRoom(Limit),
 }
 
 /// What schedulers do.
 #[async_trait]
-pub trait SchedulerStorage {
+pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
+    /// The storage's wall clock: the only one that schedulers and services go by.
+    async fn now(&self) -> Result<DateTime<Utc>>;
+
     /// Registers a scheduler. One that is registered under the same name is fenced from now on, and its runs belong to
     /// nobody.
     async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession>;
@@ -192,15 +203,21 @@ pub trait SchedulerStorage {
     /// `Fenced`.
     async fn claim_runs(&self, session: &SchedulerSession, versions: &[DagVersionId], limit: usize) -> Result<Vec<RunSnapshot>>;
 
-    /// Reads runs of the session again, after a [`Verdict::StaleRun`] or a change from outside. Runs that are gone or
-    /// belong to somebody else are left out.
+    /// The unfinished runs of the session, sorted: what is left to find out after a claim whose answer was lost.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>>;
+
+    /// Reads runs of the session again, after a [`Verdict::StaleRun`] or a change from outside. Runs that are gone, have
+    /// ended or belong to somebody else are left out.
     ///
     /// # Errors
     /// `Fenced`.
     async fn reload_runs(&self, session: &SchedulerSession, runs: &[RunId]) -> Result<Vec<RunSnapshot>>;
 
-    /// Runs of the session that were changed from outside or deleted since the last call, sorted. What a call returned
-    /// may be returned again.
+    /// Runs of the session that were changed from outside or deleted since they were claimed, or since
+    /// [`SchedulerStorage::reload_runs`] last named them, sorted.
     ///
     /// # Errors
     /// `Fenced`.
