@@ -4,5 +4,7 @@ pub mod access;
 pub mod airflow;
 mod body;
 mod schema;
+#[cfg(feature = "server")]
+pub mod server;
 
 pub use body::Body;

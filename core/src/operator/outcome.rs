@@ -1,7 +1,10 @@
 //! How a try ends.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::id::TaskIx;
+use crate::model::Dag;
 
 /// How a try that did not fail ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +48,30 @@ pub enum SkipDownstream {
     Direct,
     /// All tasks after it, whatever their trigger rules.
     All,
+}
+
+impl SkipDownstream {
+    /// The value that clients see under `skipmixin_key`, for a decision of `task`.
+    pub fn to_xcom(&self, dag: &Dag, task: TaskIx) -> Value {
+        let skipped = match self {
+            Self::None => Vec::new(),
+            Self::Follow(followed) => return json!({ "followed": followed }),
+            Self::Direct | Self::All => {
+                let downstream = dag.downstream();
+                let mut is_skipped = vec![false; dag.tasks.len()];
+                let mut found = vec![task];
+                while let Some(at) = found.pop() {
+                    for &next in downstream.get(at.index()).into_iter().flatten() {
+                        if !std::mem::replace(&mut is_skipped[next.index()], true) && *self == Self::All {
+                            found.push(next);
+                        }
+                    }
+                }
+                dag.tasks().filter(|(ix, _)| is_skipped[ix.index()]).map(|(_, task)| task.task_id.as_str()).collect()
+            }
+        };
+        json!({ "skipped": skipped })
+    }
 }
 
 /// Why a try failed.

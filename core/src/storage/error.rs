@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::id::RunId;
+
 /// What an error is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,6 +16,8 @@ pub enum Subject {
     Task(String, String),
     /// A run, by the ids of its DAG and itself.
     DagRun(String, String),
+    /// A run, by the storage's key.
+    DagRunKey(RunId),
     /// The run of a DAG that has this logical date.
     LogicalDate(String, chrono::DateTime<chrono::Utc>),
     /// A task instance, by the ids of DAG, run and task and the map index.
@@ -45,6 +49,7 @@ impl Display for Subject {
             Self::DagVersion(id) => write!(f, "version {id} of a DAG"),
             Self::Task(dag, task) => write!(f, "the task '{task}' of the DAG '{dag}'"),
             Self::DagRun(dag, run) => write!(f, "the run '{run}' of the DAG '{dag}'"),
+            Self::DagRunKey(id) => write!(f, "the run with the key {id}"),
             Self::LogicalDate(dag, date) => write!(f, "the run of the DAG '{dag}' with the logical date {date}"),
             Self::TaskInstance(dag, run, task, index) => {
                 write!(f, "the task instance '{task}' ({index}) of the run '{run}' of the DAG '{dag}'")

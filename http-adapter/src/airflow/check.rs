@@ -200,7 +200,51 @@ fn python_float(text: &str) -> Option<Number> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+    use crate::airflow::document::Document;
+
+    /// Bodies and queries with what connexion 2.15 and jsonschema 4.26 say of them by Airflow's document.
+    #[test]
+    fn complaints_are_those_of_connexion() {
+        let cases =
+            std::env::var("UPDRAFT_CHECKS").map(|file| std::fs::read_to_string(file).unwrap());
+        let cases =
+            cases.unwrap_or_else(|_| include_str!("../../tests/data/checks.json").to_owned());
+        let cases: Value = serde_json::from_str(&cases).unwrap();
+        let document = Document::load().unwrap();
+        let json =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let mut wrong = Vec::new();
+        for kind in ["bodies", "queries"] {
+            for case in cases[kind].as_array().unwrap() {
+                let spec = document
+                    .operations
+                    .iter()
+                    .find(|spec| case[0] == spec.id.as_str())
+                    .unwrap();
+                let given = case[1].as_str().unwrap();
+                let problem = match kind {
+                    "bodies" => body(spec, &json, given.as_bytes()).err(),
+                    _ => query(spec, given).err(),
+                };
+                let said = problem.map_or(Value::Null, |problem| problem.body()["detail"].clone());
+                if said != case[2] {
+                    wrong.push(format!(
+                        "{} {given}\n  ours   {said}\n  theirs {}",
+                        spec.id, case[2]
+                    ));
+                }
+            }
+        }
+        assert!(
+            wrong.is_empty(),
+            "{} differ:\n{}",
+            wrong.len(),
+            wrong[..wrong.len().min(20)].join("\n")
+        );
+    }
 
     #[test]
     fn integers_are_read_as_python_reads_them() {

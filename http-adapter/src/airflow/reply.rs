@@ -12,7 +12,7 @@ use crate::body::Body;
 #[derive(Debug)]
 pub(crate) struct Reply {
     status: StatusCode,
-    content_type: Option<&'static str>,
+    content_type: &'static str,
     body: Vec<u8>,
 }
 
@@ -21,7 +21,7 @@ impl Reply {
     pub(crate) fn json(value: &Value) -> Self {
         Self {
             status: StatusCode::OK,
-            content_type: Some("application/json"),
+            content_type: "application/json",
             body: json::to_vec(value),
         }
     }
@@ -30,16 +30,16 @@ impl Reply {
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self {
             status: StatusCode::OK,
-            content_type: Some("text/plain"),
+            content_type: "text/plain",
             body: text.into().into_bytes(),
         }
     }
 
-    /// 204.
+    /// 204. It says that it is JSON, as in Airflow.
     pub(crate) fn no_content() -> Self {
         Self {
             status: StatusCode::NO_CONTENT,
-            content_type: None,
+            content_type: "application/json",
             body: Vec::new(),
         }
     }
@@ -48,7 +48,7 @@ impl Reply {
     pub(crate) fn not_acceptable() -> Self {
         Self {
             status: StatusCode::NOT_ACCEPTABLE,
-            content_type: Some("text/html; charset=utf-8"),
+            content_type: "text/html; charset=utf-8",
             body: b"Not Allowed Accept Header".to_vec(),
         }
     }
@@ -56,11 +56,9 @@ impl Reply {
     pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
-        if let Some(content_type) = self.content_type {
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        }
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         response
     }
 }
