@@ -61,6 +61,8 @@ impl State {
             }
         }
         let mut stale = self.stale_runs(batch);
+        // Runs that had no room to start.
+        let mut held: Vec<(RunId, Limit)> = Vec::new();
         let mut step = Step {
             session: &batch.session,
             now: batch.now,
@@ -73,11 +75,18 @@ impl State {
             others: Vec::new(),
         };
         for (index, transition) in batch.transitions.iter().enumerate() {
-            let verdict = if !stale.is_empty() && stale.contains(&transition.run) {
-                self.apply_to_stale(&mut step, transition)
+            let verdict = if let Change::Release(token) = transition.change {
+                self.release(&mut step, token)
+            } else if stale.contains(&transition.run) {
+                Verdict::StaleRun
+            } else if let Some((_, limit)) = held.iter().find(|(run, _)| *run == transition.run) {
+                Verdict::NoRoom(limit.clone())
             } else {
                 self.apply(&mut step, transition)
             };
+            if let (Change::StartRun, Verdict::NoRoom(limit)) = (&transition.change, &verdict) {
+                held.push((transition.run, limit.clone()));
+            }
             if verdict != Verdict::Done {
                 if verdict == Verdict::StaleRun && !stale.contains(&transition.run) {
                     stale.push(transition.run);
@@ -94,10 +103,8 @@ impl State {
     fn stale_runs(&self, batch: &Batch) -> Vec<RunId> {
         let mut stale = Vec::new();
         let mut last = None;
-        for Transition {
-            run: id, version, ..
-        } in &batch.transitions
-        {
+        let transitions = batch.transitions.iter();
+        for Transition { run: id, version, .. } in transitions.filter(|t| !matches!(t.change, Change::Release(_))) {
             if last == Some((*id, *version)) {
                 continue;
             }
@@ -126,36 +133,29 @@ impl State {
         }
     }
 
-    /// Of a stale run only the ends of attempts count that nobody else waits for.
-    fn apply_to_stale(&mut self, step: &mut Step<'_>, transition: &Transition) -> Verdict {
-        let Change::Ended(ended) = &transition.change else {
-            return Verdict::StaleRun;
+    /// An obsolete attempt has ended.
+    fn release(&mut self, step: &mut Step<'_>, token: AttemptToken) -> Verdict {
+        let Some((attempt, live)) = self.attempts.find(token) else {
+            return Verdict::Done;
         };
-        let owner = self.run(transition.run).map(|run| run.record.owner);
-        let Some((_, live)) = self.attempts.find(ended.token) else {
-            return if owner.is_none() {
-                Verdict::Done
-            } else {
-                Verdict::StaleRun
-            };
-        };
-        let is_own = live.attempt.scheduler == step.session.id && live.epoch == step.session.epoch;
-        if !is_own || !(live.attempt.is_obsolete || owner.is_none_or(|owner| owner.is_none())) {
-            return Verdict::StaleRun;
+        let LiveAttempt { run, key, is_obsolete, .. } = live.attempt;
+        if !is_obsolete {
+            return Verdict::Done;
         }
-        let verdict = self.ended(step, transition.run, ended);
-        if let Some(Some(owner)) = owner
-            && owner != step.session.id
-        {
-            if let Some(run) = self.run_mut(transition.run) {
+        self.attempts.remove(attempt);
+        self.forget_attempt(step.now, run, key);
+        step.is_news = true;
+        let owner = self.run(run).and_then(|run| run.record.owner);
+        if let Some(owner) = owner.filter(|&owner| owner != step.session.id) {
+            // The instance may have waited for this, and its owner does not know.
+            if let Some(run) = self.run_mut(run) {
                 run.record_mut().version += 1;
             }
             if let Some(owner) = self.schedulers.get_mut(&owner) {
-                owner.changed.insert(transition.run);
+                owner.changed.insert(run);
             }
         }
-        step.is_news = true;
-        verdict
+        Verdict::Done
     }
 
     fn start_run(&mut self, step: &mut Step<'_>, id: RunId) -> Verdict {
@@ -369,9 +369,7 @@ impl State {
             return Verdict::StaleRun;
         }
         if is_obsolete {
-            self.attempts.remove(attempt);
-            self.forget_attempt(step.now, id, key);
-            return Verdict::Done;
+            return Verdict::StaleRun;
         }
         let Self {
             runs,

@@ -233,6 +233,14 @@ impl State {
 
 #[async_trait]
 impl SchedulerStorage for MemoryStorage {
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        Ok(self.clock.now())
+    }
+
+    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
+        Ok(self.lock().session(session)?.owned.iter().copied().collect())
+    }
+
     async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession> {
         let session = self
             .lock()
@@ -298,7 +306,10 @@ impl SchedulerStorage for MemoryStorage {
         runs: &[RunId],
     ) -> Result<Vec<RunSnapshot>> {
         let mut state = self.lock();
-        state.session(session)?;
+        let scheduler = state.session(session)?;
+        for run in runs {
+            scheduler.changed.remove(run);
+        }
         let own = runs.iter().filter(|&&id| {
             state
                 .run(id)
@@ -308,9 +319,7 @@ impl SchedulerStorage for MemoryStorage {
     }
 
     async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
-        Ok(std::mem::take(&mut self.lock().session(session)?.changed)
-            .into_iter()
-            .collect())
+        Ok(self.lock().session(session)?.changed.iter().copied().collect())
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
