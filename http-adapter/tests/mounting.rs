@@ -13,7 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use updraft_core::clock::SystemClock;
 use updraft_core::id::IdSource;
+use updraft_core::log::MemoryLogs;
+use updraft_core::service::{Service, Settings};
 use updraft_http_adapter::airflow::{Airflow, State, Vitals};
+use updraft_storage_memory::MemoryStorage;
 
 #[derive(Debug)]
 struct Alive;
@@ -29,13 +32,19 @@ impl Vitals for Alive {
     }
 }
 
+fn state(clock: Arc<SystemClock>) -> State {
+    let storage = Arc::new(MemoryStorage::new(clock.clone()));
+    let (logs, ids) = (Arc::new(MemoryLogs::default()), IdSource::from_seed(2));
+    State {
+        service: Service::new(storage, logs, ids, Settings::default()),
+        vitals: Arc::new(Alive),
+        clock,
+    }
+}
+
 fn airflow(base_path: &str) -> Airflow {
     let clock = Arc::new(SystemClock::new());
-    let state = State {
-        vitals: Arc::new(Alive),
-        clock: clock.clone(),
-    };
-    Airflow::builder(state, clock, IdSource::from_seed(1))
+    Airflow::builder(state(clock.clone()), clock, IdSource::from_seed(1))
         .base_path(base_path)
         .build()
         .unwrap()
@@ -112,12 +121,8 @@ async fn served_by_plain_hyper() {
 fn a_base_path_is_checked() {
     for bad in ["api", "/", "/api/", "/a//b", "/a b"] {
         let clock = Arc::new(SystemClock::new());
-        let state = State {
-            vitals: Arc::new(Alive),
-            clock: clock.clone(),
-        };
         assert!(
-            Airflow::builder(state, clock, IdSource::from_seed(1))
+            Airflow::builder(state(clock.clone()), clock, IdSource::from_seed(1))
                 .base_path(bad)
                 .build()
                 .is_err(),

@@ -46,9 +46,46 @@ impl Serialize for Sorted<'_> {
     }
 }
 
-struct AirflowFormatter(PrettyFormatter<'static>);
+/// Writes `value` as Python's `json.dumps` does: on one line, with a blank after commas and colons.
+pub(crate) fn dumps(value: &Value) -> String {
+    let mut out = Vec::with_capacity(64);
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(OneLine));
+    Sorted(value)
+        .serialize(&mut serializer)
+        .expect("a JSON value written to memory cannot fail");
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
 
-impl Formatter for AirflowFormatter {
+/// How Python separates.
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// Numbers and escapes as Python writes them; the rest as `F` does.
+struct AirflowFormatter<F>(F);
+
+impl<F: Formatter> Formatter for AirflowFormatter<F> {
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         writer.write_all(float_repr(value).as_bytes())
     }
@@ -134,6 +171,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn one_line_is_as_python_dumps_it() {
+        let value = json!({"b": [1, "é"], "a": {}, "c": {"d": null, "e": []}});
+        let expected = r#"{"a": {}, "b": [1, "\u00e9"], "c": {"d": null, "e": []}}"#;
+        assert_eq!(dumps(&value), expected);
+    }
 
     #[test]
     fn answers_look_as_airflow_writes_them() {

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "until the handlers of all resources have come")]
 
 mod accept;
+mod audit;
 mod call;
 mod check;
 mod date;

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
+use updraft_core::service::ServiceError;
 use updraft_core::storage::StorageError;
 
 use crate::access::AccessError;
@@ -233,6 +234,22 @@ impl Problem {
             format!("{DOCUMENTS}{section}")
         });
         json!({"detail": self.detail, "status": self.status.as_u16(), "title": self.title, "type": kind})
+    }
+}
+
+/// For what an operation does not word itself.
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::NotFound(_) => Self::not_found_detail(error.to_string()),
+            ServiceError::AlreadyExists(_) | ServiceError::Conflict(..) => {
+                Self::conflict(error.to_string())
+            }
+            ServiceError::Invalid { message, .. } => Self::bad_request(message),
+            ServiceError::InvalidParam { .. } => Self::bad_request(error.to_string()),
+            ServiceError::Storage(error) => Self::from(error),
+            error => Self::internal(&error),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::clock::Clock;
+use updraft_core::service::Service;
 
 /// Signs of life.
 #[async_trait]
@@ -20,6 +21,8 @@ pub trait Vitals: Debug + Send + Sync + 'static {
 /// What the handlers of all operations share.
 #[derive(Debug, Clone)]
 pub struct State {
+    /// What callers may ask.
+    pub service: Service,
     /// Signs of life.
     pub vitals: Arc<dyn Vitals>,
     /// The clock.
