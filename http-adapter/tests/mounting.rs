@@ -15,7 +15,7 @@ use updraft_core::clock::SystemClock;
 use updraft_core::id::IdSource;
 use updraft_core::log::MemoryLogs;
 use updraft_core::service::{Service, Settings};
-use updraft_http_adapter::airflow::{Airflow, State, Vitals};
+use updraft_http_adapter::airflow::{Airflow, State, TokenKey, Vitals};
 use updraft_storage_memory::MemoryStorage;
 
 #[derive(Debug)]
@@ -37,6 +37,7 @@ fn state(clock: Arc<SystemClock>) -> State {
     let (logs, ids) = (Arc::new(MemoryLogs::default()), IdSource::from_seed(2));
     State {
         service: Service::new(storage, logs, ids, Settings::default()),
+        token_key: TokenKey::random(&IdSource::from_seed(3)),
         vitals: Arc::new(Alive),
         clock,
     }

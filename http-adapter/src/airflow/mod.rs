@@ -17,11 +17,13 @@ mod handler;
 mod json;
 mod operation;
 mod page;
+mod param;
 mod problem;
 mod query;
 mod reply;
 mod route;
 mod state;
+mod token;
 
 #[cfg(test)]
 mod ground_test;
@@ -46,6 +48,7 @@ use crate::access::{AccessError, Authenticator, Authorizer, Principal, RoleAutho
 use crate::body::Body;
 use ground::Ground;
 pub use state::{State, Vitals};
+pub use token::TokenKey;
 
 /// Airflow's stable REST API, version 1. Cloning it is cheap.
 ///

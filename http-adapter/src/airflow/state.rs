@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use updraft_core::clock::Clock;
 use updraft_core::service::Service;
 
+use super::token::TokenKey;
+
 /// Signs of life.
 #[async_trait]
 pub trait Vitals: Debug + Send + Sync + 'static {
@@ -23,6 +25,8 @@ pub trait Vitals: Debug + Send + Sync + 'static {
 pub struct State {
     /// What callers may ask.
     pub service: Service,
+    /// Signs the tokens with which callers go on where they stopped.
+    pub token_key: TokenKey,
     /// Signs of life.
     pub vitals: Arc<dyn Vitals>,
     /// The clock.
