@@ -45,18 +45,13 @@ fn state(clock: Arc<SystemClock>) -> State {
 
 fn airflow(base_path: &str) -> Airflow {
     let clock = Arc::new(SystemClock::new());
-    Airflow::builder(state(clock.clone()), clock, IdSource::from_seed(1))
-        .base_path(base_path)
-        .build()
-        .unwrap()
+    Airflow::builder(state(clock.clone()), clock, IdSource::from_seed(1)).base_path(base_path).build().unwrap()
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream
-        .write_all(
-            format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes(),
-        )
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes())
         .await
         .unwrap();
     let mut text = String::new();
@@ -73,21 +68,9 @@ async fn nested_in_axum() {
         .nest_service("/flows/api/v1", airflow("/flows/api/v1"));
     tokio::spawn(async move { axum::serve(listener, app).await });
     assert!(get(address, "/").await.ends_with("the host's own page"));
-    assert!(
-        get(address, "/flows/api/v1/version")
-            .await
-            .contains("\"version\": \"2.11.2\"")
-    );
-    assert!(
-        get(address, "/flows/api/v1/openapi.json")
-            .await
-            .contains(r#""url":"/flows/api/v1""#)
-    );
-    assert!(
-        get(address, "/flows/api/v1/dags")
-            .await
-            .starts_with("HTTP/1.1 401")
-    );
+    assert!(get(address, "/flows/api/v1/version").await.contains("\"version\": \"2.11.2\""));
+    assert!(get(address, "/flows/api/v1/openapi.json").await.contains(r#""url":"/flows/api/v1""#));
+    assert!(get(address, "/flows/api/v1/dags").await.starts_with("HTTP/1.1 401"));
     assert!(get(address, "/version").await.starts_with("HTTP/1.1 404"));
 }
 
@@ -99,22 +82,11 @@ async fn served_by_plain_hyper() {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = service.clone();
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service),
-            );
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    assert!(
-        get(address, "/api/v1/health")
-            .await
-            .contains("\"metadatabase\": {")
-    );
-    assert!(
-        get(address, "/api/v1/nope")
-            .await
-            .starts_with("HTTP/1.1 404")
-    );
+    assert!(get(address, "/api/v1/health").await.contains("\"metadatabase\": {"));
+    assert!(get(address, "/api/v1/nope").await.starts_with("HTTP/1.1 404"));
     assert!(get(address, "/api/v1").await.starts_with("HTTP/1.1 404"));
 }
 
@@ -123,10 +95,7 @@ fn a_base_path_is_checked() {
     for bad in ["api", "/", "/api/", "/a//b", "/a b"] {
         let clock = Arc::new(SystemClock::new());
         assert!(
-            Airflow::builder(state(clock.clone()), clock, IdSource::from_seed(1))
-                .base_path(bad)
-                .build()
-                .is_err(),
+            Airflow::builder(state(clock.clone()), clock, IdSource::from_seed(1)).base_path(bad).build().is_err(),
             "{bad}"
         );
     }

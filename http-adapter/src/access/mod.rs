@@ -31,18 +31,12 @@ pub struct Principal {
 impl Principal {
     /// A caller who is known by `name`.
     pub fn named(name: impl Into<String>, roles: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            name: Some(name.into()),
-            roles: roles.into_iter().collect(),
-        }
+        Self { name: Some(name.into()), roles: roles.into_iter().collect() }
     }
 
     /// A caller without credentials, who may do what `role` may.
     pub fn anonymous(role: impl Into<String>) -> Self {
-        Self {
-            name: None,
-            roles: BTreeSet::from([role.into()]),
-        }
+        Self { name: None, roles: BTreeSet::from([role.into()]) }
     }
 }
 

@@ -49,12 +49,7 @@ impl<S> Call<S> {
 
     /// The best of `offered` media types by the `Accept` header; none if nothing fits or nothing was said.
     pub(crate) fn accepts<'a>(&self, offered: &[&'a str]) -> Option<&'a str> {
-        accept::best_match(
-            self.headers
-                .get(ACCEPT)
-                .and_then(|value| value.to_str().ok()),
-            offered,
-        )
+        accept::best_match(self.headers.get(ACCEPT).and_then(|value| value.to_str().ok()), offered)
     }
 }
 
@@ -67,37 +62,23 @@ impl Call {
     /// The caller with the request, for the event log. To be asked before the body is taken.
     pub(crate) fn actor(&self) -> Actor {
         let request = audit::extra(&self.path, &self.query, &self.body);
-        Actor::new(self.principal.name.clone())
-            .through("api")
-            .with_request(request)
+        Actor::new(self.principal.name.clone()).through("api").with_request(request)
     }
 
     /// Whether the caller may read a DAG.
     pub(crate) async fn may_read(&self, dag_id: &str) -> Result<bool, Problem> {
         let asked = (Action::Read, Resource::Dags, Some(dag_id));
-        Ok(self
-            .authorizer
-            .permits(&self.principal, asked.0, asked.1, asked.2)
-            .await?)
+        Ok(self.authorizer.permits(&self.principal, asked.0, asked.1, asked.2).await?)
     }
 
     /// The DAGs that the caller may read, where they are not named by the request; none for all.
     pub(crate) async fn readable(&self) -> Result<Option<Arc<BTreeSet<DagId>>>, Problem> {
-        let all = self
-            .authorizer
-            .permits(&self.principal, Action::Read, Resource::Dags, None);
+        let all = self.authorizer.permits(&self.principal, Action::Read, Resource::Dags, None);
         if all.await? {
             return Ok(None);
         }
         let mut readable = BTreeSet::new();
-        for dag in self
-            .state
-            .service
-            .storage()
-            .dags(&DagQuery::default())
-            .await?
-            .items
-        {
+        for dag in self.state.service.storage().dags(&DagQuery::default()).await?.items {
             if self.may_read(dag.dag_id().as_str()).await? {
                 readable.insert(dag.dag_id().clone());
             }

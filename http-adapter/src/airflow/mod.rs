@@ -103,10 +103,7 @@ impl BuildError {
 impl Airflow {
     /// Begins to build the API. Until an authenticator or an anonymous role is set, it refuses everybody.
     pub fn builder(state: State, clock: Arc<dyn Clock>, ids: IdSource) -> AirflowBuilder {
-        AirflowBuilder {
-            state,
-            host: Host::new(clock, ids),
-        }
+        AirflowBuilder { state, host: Host::new(clock, ids) }
     }
 }
 
@@ -145,22 +142,12 @@ impl AirflowBuilder {
     /// If the base path is neither empty nor of the form `/a/b`.
     pub fn build(self) -> Result<Airflow, BuildError> {
         let path = &self.host.base_path;
-        let parts_are_named = path.is_empty()
-            || path
-                .strip_prefix('/')
-                .is_some_and(|rest| !rest.split('/').any(str::is_empty));
+        let parts_are_named =
+            path.is_empty() || path.strip_prefix('/').is_some_and(|rest| !rest.split('/').any(str::is_empty));
         if !parts_are_named || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(BuildError::new(format!(
-                "the base path {path:?} is not of the form /a/b"
-            )));
+            return Err(BuildError::new(format!("the base path {path:?} is not of the form /a/b")));
         }
-        Ok(Airflow {
-            ground: Arc::new(Ground::new(
-                Arc::new(self.state),
-                handler::operations(),
-                self.host,
-            )?),
-        })
+        Ok(Airflow { ground: Arc::new(Ground::new(Arc::new(self.state), handler::operations(), self.host)?) })
     }
 }
 

@@ -16,24 +16,13 @@ const VERSION: &str = "2.11.2";
 const SILENCE: TimeDelta = TimeDelta::seconds(30);
 
 pub(super) fn operations() -> Vec<Operation<State>> {
-    vec![
-        operation!(get_health, Access::Open, get_health),
-        operation!(get_version, Access::Open, get_version),
-    ]
+    vec![operation!(get_health, Access::Open, get_health), operation!(get_version, Access::Open, get_version)]
 }
 
 async fn get_health(call: Call) -> Answer {
     let storage = call.state.vitals.storage_answers().await;
-    let heartbeat = if storage {
-        call.state.vitals.scheduler_heartbeat().await
-    } else {
-        None
-    };
-    Ok(Reply::json(&health(
-        storage,
-        heartbeat,
-        call.state.clock.now(),
-    )))
+    let heartbeat = if storage { call.state.vitals.scheduler_heartbeat().await } else { None };
+    Ok(Reply::json(&health(storage, heartbeat, call.state.clock.now())))
 }
 
 fn health(storage: bool, heartbeat: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Value {
@@ -61,19 +50,11 @@ mod tests {
     #[test]
     fn a_silent_scheduler_is_not_healthy() {
         let at: DateTime<Utc> = "2024-01-01T00:00:00Z".parse().unwrap();
-        let status = |seconds| {
-            health(true, Some(at), at + TimeDelta::seconds(seconds))["scheduler"]["status"].clone()
-        };
+        let status = |seconds| health(true, Some(at), at + TimeDelta::seconds(seconds))["scheduler"]["status"].clone();
         assert_eq!(status(30), "healthy");
         assert_eq!(status(31), "unhealthy");
         assert_eq!(health(true, None, at)["scheduler"]["status"], "unhealthy");
-        assert_eq!(
-            health(false, None, at)["metadatabase"]["status"],
-            "unhealthy"
-        );
-        assert_eq!(
-            health(true, Some(at), at)["scheduler"]["latest_scheduler_heartbeat"],
-            "2024-01-01T00:00:00+00:00"
-        );
+        assert_eq!(health(false, None, at)["metadatabase"]["status"], "unhealthy");
+        assert_eq!(health(true, Some(at), at)["scheduler"]["latest_scheduler_heartbeat"], "2024-01-01T00:00:00+00:00");
     }
 }
