@@ -27,9 +27,8 @@ impl Violation {
             _ => (error.kind().keyword().to_owned(), schema_path.as_slice()),
         };
         let schema = find(document, parents).unwrap_or(&Ordered::Null);
-        let instance = find(source, &instance_path)
-            .cloned()
-            .unwrap_or_else(|| Ordered::from(error.instance().as_ref()));
+        let instance =
+            find(source, &instance_path).cloned().unwrap_or_else(|| Ordered::from(error.instance().as_ref()));
         let dotted: Vec<_> = instance_path.iter().map(ToString::to_string).collect();
         Self {
             message: wording::message(&keyword, schema, &instance, error.kind()),
@@ -79,20 +78,16 @@ fn as_index(segments: &[LocationSegment<'_>]) -> String {
 }
 
 fn find<'a>(root: &'a Ordered, path: &[LocationSegment<'_>]) -> Option<&'a Ordered> {
-    path.iter().try_fold(root, |node, segment| {
-        step(node, segment).map(|(_, child)| child)
-    })
+    path.iter().try_fold(root, |node, segment| step(node, segment).map(|(_, child)| child))
 }
 
 /// The child that a segment names, and its place among its siblings. A pointer does not tell `0` from `"0"`.
 fn step<'a>(node: &'a Ordered, segment: &LocationSegment<'_>) -> Option<(usize, &'a Ordered)> {
     let name = segment.to_string();
     match node {
-        Ordered::Object(members) => members
-            .iter()
-            .enumerate()
-            .find(|(_, (key, _))| *key == name)
-            .map(|(place, (_, child))| (place, child)),
+        Ordered::Object(members) => {
+            members.iter().enumerate().find(|(_, (key, _))| *key == name).map(|(place, (_, child))| (place, child))
+        }
         Ordered::Array(items) => {
             let index: usize = name.parse().ok()?;
             items.get(index).map(|child| (index, child))
@@ -146,10 +141,7 @@ pub(super) fn position(document: &Ordered, error: &ValidationError<'_>) -> Vec<u
         node = child;
     }
     if let jsonschema::error::ValidationErrorKind::Required { property } = error.kind() {
-        let place = node
-            .items()
-            .iter()
-            .position(|name| name.as_str() == property.as_str());
+        let place = node.items().iter().position(|name| name.as_str() == property.as_str());
         position.push(place.unwrap_or(usize::MAX));
     }
     position

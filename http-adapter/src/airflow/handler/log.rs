@@ -6,9 +6,5 @@ use crate::airflow::State;
 use crate::airflow::operation::{Access, Operation, operation};
 
 pub(super) fn operations() -> Vec<Operation<State>> {
-    vec![operation!(
-        get_log,
-        Access::DagPart(Action::Read, &[Resource::TaskLogs]),
-        unanswered
-    )]
+    vec![operation!(get_log, Access::DagPart(Action::Read, &[Resource::TaskLogs]), unanswered)]
 }

@@ -7,15 +7,7 @@ use crate::airflow::operation::{Access, Operation, operation};
 
 pub(super) fn operations() -> Vec<Operation<State>> {
     vec![
-        operation!(
-            get_xcom_entries,
-            Access::DagPart(Action::Read, &[Resource::XComs]),
-            unanswered
-        ),
-        operation!(
-            get_xcom_entry,
-            Access::DagPart(Action::Read, &[Resource::XComs]),
-            unanswered
-        ),
+        operation!(get_xcom_entries, Access::DagPart(Action::Read, &[Resource::XComs]), unanswered),
+        operation!(get_xcom_entry, Access::DagPart(Action::Read, &[Resource::XComs]), unanswered),
     ]
 }
