@@ -5,8 +5,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,18 +16,12 @@ use updraft_core::service::{Service, Settings};
 use updraft_http_adapter::airflow::{Airflow, State, TokenKey, Vitals};
 use updraft_storage_memory::MemoryStorage;
 
-#[derive(Debug)]
-struct Alive;
-
-#[async_trait]
-impl Vitals for Alive {
-    async fn storage_answers(&self) -> bool {
-        true
-    }
-
-    async fn scheduler_heartbeat(&self) -> Option<DateTime<Utc>> {
-        None
-    }
+fn builder() -> AirflowBuilder {
+    let clock = Arc::new(SystemClock::new());
+    let storage = Arc::new(MemoryStorage::new(clock.clone()));
+    let logs = Arc::new(MemoryLogs::default());
+    let service = Service::new(storage, logs, IdSource::from_seed(1), Settings::default());
+    Airflow::builder(service, clock)
 }
 
 fn state(clock: Arc<SystemClock>) -> State {

@@ -39,6 +39,12 @@ impl<S> Call<S> {
         self.path.text(name).unwrap_or_default()
     }
 
+    /// The DAGs that the caller may read, as queries take them; none if all.
+    pub(crate) async fn readable(&self) -> Result<Option<Arc<BTreeSet<DagId>>>, Problem> {
+        let dags = self.authorizer.dags(&self.principal, Action::Read).await?;
+        Ok(dags.into_filter())
+    }
+
     /// The members of the body; none for operations without one.
     pub(crate) fn body_members(&mut self) -> Map<String, Value> {
         match self.body.take() {

@@ -25,7 +25,7 @@ use super::operation::{Access, Operation};
 use super::problem::Problem;
 use super::query::Parameters;
 use super::route::{Route, Router};
-use crate::access::{Authenticator, Authorizer, Principal};
+use crate::access::{Authenticator, Authorizer, Dags, Principal};
 use crate::body::Body;
 
 /// As Airflow's `allowed_payload_size`.

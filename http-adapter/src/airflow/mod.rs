@@ -40,9 +40,10 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use http::request::Parts;
 use http::{Request, Response};
-use tower_service::Service;
 use updraft_core::clock::Clock;
+use updraft_core::engine::SchedulerStatus;
 use updraft_core::id::IdSource;
+use updraft_core::service::Service;
 
 use crate::access::{AccessError, Authenticator, Authorizer, Principal, RoleAuthorizer};
 use crate::body::Body;
@@ -108,6 +109,13 @@ impl Airflow {
 }
 
 impl AirflowBuilder {
+    /// The scheduler of this process, whose health the API then tells.
+    #[must_use]
+    pub fn scheduler(mut self, status: SchedulerStatus) -> Self {
+        self.state.scheduler = Some(status);
+        self
+    }
+
     /// Who says who calls.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
@@ -151,7 +159,7 @@ impl AirflowBuilder {
     }
 }
 
-impl<B> Service<Request<B>> for Airflow
+impl<B> tower_service::Service<Request<B>> for Airflow
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,

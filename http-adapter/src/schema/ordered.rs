@@ -77,17 +77,27 @@ impl Ordered {
 
     /// Python's `repr`.
     pub(crate) fn repr(&self) -> String {
+        let mut out = String::new();
+        self.write_repr(&mut out);
+        out
+    }
+
+    fn write_repr(&self, out: &mut String) {
         match self {
             Ordered::Array(items) => {
-                let items: Vec<_> = items.iter().map(Ordered::repr).collect();
-                format!("[{}]", items.join(", "))
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { ", " } else { "" });
+                    item.write_repr(out);
+                }
+                out.push(']');
             }
             Ordered::Object(members) => {
                 let members: Vec<_> =
                     members.iter().map(|(key, value)| format!("{}: {}", quote(key), value.repr())).collect();
                 format!("{{{}}}", members.join(", "))
             }
-            scalar => python::repr(&scalar.to_value()),
+            scalar => out.push_str(&python::repr(&scalar.to_value())),
         }
     }
 

@@ -25,12 +25,14 @@ async fn get_health(call: Call) -> Answer {
     Ok(Reply::json(&health(storage, heartbeat, call.state.clock.now())))
 }
 
-fn health(storage: bool, heartbeat: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Value {
+/// `now` is none if the storage does not answer.
+fn health(now: Option<DateTime<Utc>>, heartbeat: Option<DateTime<Utc>>) -> Value {
+    let alive = now.zip(heartbeat).is_some_and(|(now, at)| now - at <= SILENCE);
     let word = |healthy| if healthy { "healthy" } else { "unhealthy" };
     json!({
-        "metadatabase": {"status": word(storage)},
+        "metadatabase": {"status": word(now.is_some())},
         "scheduler": {
-            "status": word(heartbeat.is_some_and(|at| now - at <= SILENCE)),
+            "status": word(alive),
             "latest_scheduler_heartbeat": date::show_option(heartbeat),
         },
         // Both work inside the scheduler here, as in an Airflow that runs neither on its own.
