@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use updraft_core::id::{AttemptToken, InstanceKey, RunId};
-use updraft_core::model::{AttemptPhase, LiveAttempt, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState};
+use updraft_core::model::{
+    AttemptPhase, LiveAttempt, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
+};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
     Admission, Batch, Change, Ended, Limit, Result, SchedulerSession, StorageError, Transition, Verdict,
@@ -224,10 +226,8 @@ impl State {
         } else {
             let of_pool = slots.of_pool(place.pool as usize);
             let taken = of_pool.running + of_pool.queued + u64::from(place.pool_slots);
-            let fits = match u64::try_from(self.pools.slots(place.pool)) {
-                Ok(slots) => taken <= slots,
-                Err(_) => true,
-            };
+            let slots = self.pools.slots(place.pool);
+            let fits = slots == Pool::UNBOUNDED || u64::try_from(slots).is_ok_and(|slots| taken <= slots);
             (!fits).then(|| Limit::Pool(self.pools.name(place.pool).into()))
         };
         if let Some(limit) = no_room {

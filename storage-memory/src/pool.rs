@@ -55,7 +55,7 @@ impl Pools {
         place
     }
 
-    /// Slots of the pool at a place: none if it does not exist, negative if it has no bound.
+    /// Slots of the pool at a place: none if it does not exist, `Pool::UNBOUNDED` if it has no bound.
     pub(crate) fn slots(&self, place: u32) -> i32 {
         self.entries.get(place as usize).and_then(|entry| entry.pool.as_ref()).map_or(0, |pool| pool.slots)
     }

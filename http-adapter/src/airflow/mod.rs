@@ -12,6 +12,7 @@ mod check;
 mod date;
 mod document;
 mod field;
+mod file_token;
 mod ground;
 mod handler;
 mod json;

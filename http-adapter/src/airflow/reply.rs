@@ -22,6 +22,11 @@ impl Reply {
         Self { status: StatusCode::OK, content_type: "application/json", body: json::to_vec(value) }
     }
 
+    /// 200 with JSON on one line, as the few operations answer that write it themselves.
+    pub(crate) fn json_line(value: &Value) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json", body: json::dumps(value).into_bytes() }
+    }
+
     /// 200 with plain text.
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self { status: StatusCode::OK, content_type: "text/plain", body: text.into().into_bytes() }
@@ -30,6 +35,11 @@ impl Reply {
     /// 204. It says that it is JSON, as in Airflow.
     pub(crate) fn no_content() -> Self {
         Self { status: StatusCode::NO_CONTENT, content_type: "application/json", body: Vec::new() }
+    }
+
+    /// 204 of the operations that say nothing of JSON.
+    pub(crate) fn no_content_page() -> Self {
+        Self { content_type: "text/html; charset=utf-8", ..Self::no_content() }
     }
 
     /// 406: none of the media types that the caller accepts can be given.
