@@ -13,7 +13,7 @@ use updraft_core::clock::SystemClock;
 use updraft_core::id::IdSource;
 use updraft_core::log::MemoryLogs;
 use updraft_core::service::{Service, Settings};
-use updraft_http_adapter::airflow::{Airflow, State, TokenKey, Vitals};
+use updraft_http_adapter::airflow::{Airflow, AirflowBuilder};
 use updraft_storage_memory::MemoryStorage;
 
 fn builder() -> AirflowBuilder {
@@ -24,20 +24,8 @@ fn builder() -> AirflowBuilder {
     Airflow::builder(service, clock)
 }
 
-fn state(clock: Arc<SystemClock>) -> State {
-    let storage = Arc::new(MemoryStorage::new(clock.clone()));
-    let (logs, ids) = (Arc::new(MemoryLogs::default()), IdSource::from_seed(2));
-    State {
-        service: Service::new(storage, logs, ids, Settings::default()),
-        token_key: TokenKey::random(&IdSource::from_seed(3)),
-        vitals: Arc::new(Alive),
-        clock,
-    }
-}
-
 fn airflow(base_path: &str) -> Airflow {
-    let clock = Arc::new(SystemClock::new());
-    Airflow::builder(state(clock.clone()), clock, IdSource::from_seed(1)).base_path(base_path).build().unwrap()
+    builder().base_path(base_path).build().unwrap()
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {
@@ -85,11 +73,7 @@ async fn served_by_plain_hyper() {
 #[test]
 fn a_base_path_is_checked() {
     for bad in ["api", "/", "/api/", "/a//b", "/a b"] {
-        let clock = Arc::new(SystemClock::new());
-        assert!(
-            Airflow::builder(state(clock.clone()), clock, IdSource::from_seed(1)).base_path(bad).build().is_err(),
-            "{bad}"
-        );
+        assert!(builder().base_path(bad).build().is_err(), "{bad}");
     }
     let _ = airflow("");
 }

@@ -8,7 +8,6 @@ use http::header::ACCEPT;
 use serde_json::{Map, Value};
 use updraft_core::id::DagId;
 use updraft_core::service::{Actor, Service};
-use updraft_core::storage::DagQuery;
 
 use super::problem::Problem;
 use super::query::Parameters;
@@ -75,20 +74,5 @@ impl Call {
     pub(crate) async fn may_read(&self, dag_id: &str) -> Result<bool, Problem> {
         let asked = (Action::Read, Resource::Dags, Some(dag_id));
         Ok(self.authorizer.permits(&self.principal, asked.0, asked.1, asked.2).await?)
-    }
-
-    /// The DAGs that the caller may read, where they are not named by the request; none for all.
-    pub(crate) async fn readable(&self) -> Result<Option<Arc<BTreeSet<DagId>>>, Problem> {
-        let all = self.authorizer.permits(&self.principal, Action::Read, Resource::Dags, None);
-        if all.await? {
-            return Ok(None);
-        }
-        let mut readable = BTreeSet::new();
-        for dag in self.state.service.storage().dags(&DagQuery::default()).await?.items {
-            if self.may_read(dag.dag_id().as_str()).await? {
-                readable.insert(dag.dag_id().clone());
-            }
-        }
-        Ok(Some(Arc::new(readable)))
     }
 }

@@ -167,7 +167,15 @@ impl<S: Send + Sync + 'static> Ground<S> {
         };
         let dag = path.text("dag_id").or_else(|| query.text("dag_id")).filter(|dag| *dag != "~");
         for (action, resource, dag) in access.needs(dag) {
-            if !self.authorizer.permits(&principal, action, resource, dag).await? {
+            let mut permitted = self.authorizer.permits(&principal, action, resource, dag).await?;
+            if !permitted && matches!(access, Access::Dag(_)) && dag.is_none() {
+                // A list of DAGs is for everybody who may do this to one of them; it shows no others.
+                permitted = match self.authorizer.dags(&principal, action).await? {
+                    Dags::All => true,
+                    Dags::Only(ids) => !ids.is_empty(),
+                };
+            }
+            if !permitted {
                 return Err(Problem::forbidden(None));
             }
         }

@@ -337,6 +337,11 @@ async fn hostile_requests_are_refused() {
     let chunked = "POST /api/v1/dags/d/dagRuns HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunk = format!("{:x}\r\n{}\r\n", 300_000, "x".repeat(300_000));
     assert_eq!(send(address, chunked, format!("{}0\r\n\r\n", chunk.repeat(4)).as_bytes()).await.status, 413);
+    let wrong_items = format!("{{\"dag_ids\": [{}1]}}", "1,".repeat(500_000));
+    let wide = request(address, "POST", "/api/v1/dags/~/dagRuns/list", &admin_json(), wrong_items.as_bytes()).await;
+    assert_eq!(wide.json()["detail"], "1 is not of type 'string' - 'dag_ids.0'");
+    let nested = format!("{{\"conf\": [{}1{}]}}", "[\"a\",".repeat(120), "]".repeat(120));
+    assert_eq!(post(nested.into_bytes()).await.status, 400);
     for (body, detail) in [
         (b"{\"note\": \"\xff\"}".to_vec(), "Request body is not valid JSON"),
         (b"{\"note\": \"a\\u0000\"}".to_vec(), "Request body holds a NUL character"),

@@ -49,7 +49,7 @@ use updraft_core::service::Service;
 use crate::access::{AccessError, Authenticator, Authorizer, Principal, RoleAuthorizer};
 use crate::body::Body;
 use ground::Ground;
-pub use state::{State, Vitals};
+use state::State;
 pub use token::TokenKey;
 
 /// Airflow's stable REST API, version 1. Cloning it is cheap.
@@ -104,8 +104,10 @@ impl BuildError {
 
 impl Airflow {
     /// Begins to build the API. Until an authenticator or an anonymous role is set, it refuses everybody.
-    pub fn builder(state: State, clock: Arc<dyn Clock>, ids: IdSource) -> AirflowBuilder {
-        AirflowBuilder { state, host: Host::new(clock, ids) }
+    pub fn builder(service: Service, clock: Arc<dyn Clock>) -> AirflowBuilder {
+        let host = Host::new(clock, service.ids().clone());
+        let token_key = TokenKey::random(service.ids());
+        AirflowBuilder { state: State { service, token_key, scheduler: None }, host }
     }
 }
 
@@ -114,6 +116,13 @@ impl AirflowBuilder {
     #[must_use]
     pub fn scheduler(mut self, status: SchedulerStatus) -> Self {
         self.state.scheduler = Some(status);
+        self
+    }
+
+    /// What signs the tokens of logs; by default a key of this process. Servers that stand for each other share one.
+    #[must_use]
+    pub fn token_key(mut self, key: TokenKey) -> Self {
+        self.state.token_key = key;
         self
     }
 

@@ -12,22 +12,21 @@ use super::violation::{self, Violation};
 use super::{MAX_VIOLATIONS, format};
 
 /// What Airflow says of a value that does not fit the schema of a DAG's parameter; none if it fits.
-pub(crate) fn complaint(schema: &Value, value: &Value) -> Option<String> {
+pub(crate) fn complaint(schema: &Ordered, value: &Value) -> Option<String> {
     let validator = jsonschema::options()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
         .should_ignore_unknown_formats(true)
         .with_format("date-time", format::is_date_time)
         .with_format("email", format::is_email)
-        .build(schema);
+        .build(&schema.to_value());
     let validator = match validator {
         Ok(validator) => validator,
         Err(error) => return Some(format!("its schema cannot be used: {error}")),
     };
-    let document = Ordered::from(schema);
     let errors: Vec<_> = validator.iter_errors(value).take(MAX_VIOLATIONS).collect();
-    let (best, parent) = best_match(&document, errors.iter().collect())?;
-    Some(Violation::within(&document, &Ordered::from(value), best, parent).long())
+    let (best, parent) = best_match(schema, errors.iter().collect())?;
+    Some(Violation::within(schema, &Ordered::from(value), best, parent).long())
 }
 
 /// The best of the errors, and the `anyOf` or `oneOf` that it is a part of.
@@ -130,9 +129,9 @@ mod tests {
                 "2 is not of type 'string'\n\nFailed validating 'type' in schema['items']:\n    {'type': 'string'}\n\nOn instance[2]:\n    2",
             ),
         ] {
-            assert_eq!(complaint(&schema, &value).as_deref(), Some(expected), "{schema} {value}");
+            assert_eq!(complaint(&Ordered::from(&schema), &value).as_deref(), Some(expected), "{schema} {value}");
         }
-        assert_eq!(complaint(&json!({"type": "integer"}), &json!(1)), None);
-        assert!(complaint(&json!({"type": "nope"}), &json!(1)).is_some());
+        assert_eq!(complaint(&Ordered::from(&json!({"type": "integer"})), &json!(1)), None);
+        assert!(complaint(&Ordered::from(&json!({"type": "nope"})), &json!(1)).is_some());
     }
 }

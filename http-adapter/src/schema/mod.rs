@@ -3,7 +3,6 @@
 //! Airflow and Director show that library's texts to their callers. The checking is the `jsonschema` crate's; here are
 //! the order in which Python finds violations, its words, and what OpenAPI adds (`nullable`, `readOnly`).
 
-#[allow(dead_code, reason = "for the handler that triggers runs")]
 mod best;
 mod format;
 mod ordered;
@@ -13,7 +12,6 @@ mod wording;
 use jsonschema::{Draft, Keyword, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
-#[allow(unused_imports, reason = "for the handler that triggers runs")]
 pub(crate) use best::complaint;
 pub(crate) use ordered::{Ordered, quote};
 pub(crate) use violation::Violation;

@@ -93,9 +93,14 @@ impl Ordered {
                 out.push(']');
             }
             Ordered::Object(members) => {
-                let members: Vec<_> =
-                    members.iter().map(|(key, value)| format!("{}: {}", quote(key), value.repr())).collect();
-                format!("{{{}}}", members.join(", "))
+                out.push('{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    out.push_str(if index > 0 { ", " } else { "" });
+                    out.push_str(&quote(key));
+                    out.push_str(": ");
+                    value.write_repr(out);
+                }
+                out.push('}');
             }
             scalar => out.push_str(&python::repr(&scalar.to_value())),
         }

@@ -40,6 +40,8 @@ impl Violation {
         let schema = find(document, parents).unwrap_or(&Ordered::Null);
         let instance =
             find(source, &instance_path).cloned().unwrap_or_else(|| Ordered::from(error.instance().as_ref()));
+        let (schema_start, instance_start) = parent
+            .map_or((0, 0), |parent| (parent.schema_path().iter().count(), parent.instance_path().iter().count()));
         let dotted: Vec<_> = instance_path.iter().map(ToString::to_string).collect();
         Self {
             message: wording::message(&keyword, schema, &instance, error.kind()),

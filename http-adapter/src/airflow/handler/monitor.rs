@@ -20,9 +20,10 @@ pub(super) fn operations() -> Vec<Operation<State>> {
 }
 
 async fn get_health(call: Call) -> Answer {
-    let storage = call.state.vitals.storage_answers().await;
-    let heartbeat = if storage { call.state.vitals.scheduler_heartbeat().await } else { None };
-    Ok(Reply::json(&health(storage, heartbeat, call.state.clock.now())))
+    let now = call.state.service.now().await.ok();
+    let scheduler = call.state.scheduler.as_ref();
+    let heartbeat = scheduler.and_then(|status| status.latest_heartbeat());
+    Ok(Reply::json(&health(now, heartbeat)))
 }
 
 /// `now` is none if the storage does not answer.
@@ -52,11 +53,11 @@ mod tests {
     #[test]
     fn a_silent_scheduler_is_not_healthy() {
         let at: DateTime<Utc> = "2024-01-01T00:00:00Z".parse().unwrap();
-        let status = |seconds| health(true, Some(at), at + TimeDelta::seconds(seconds))["scheduler"]["status"].clone();
+        let status = |seconds| health(Some(at + TimeDelta::seconds(seconds)), Some(at))["scheduler"]["status"].clone();
         assert_eq!(status(30), "healthy");
         assert_eq!(status(31), "unhealthy");
-        assert_eq!(health(true, None, at)["scheduler"]["status"], "unhealthy");
-        assert_eq!(health(false, None, at)["metadatabase"]["status"], "unhealthy");
-        assert_eq!(health(true, Some(at), at)["scheduler"]["latest_scheduler_heartbeat"], "2024-01-01T00:00:00+00:00");
+        assert_eq!(health(Some(at), None)["scheduler"]["status"], "unhealthy");
+        assert_eq!(health(None, None)["metadatabase"]["status"], "unhealthy");
+        assert_eq!(health(Some(at), Some(at))["scheduler"]["latest_scheduler_heartbeat"], "2024-01-01T00:00:00+00:00");
     }
 }
