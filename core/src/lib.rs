@@ -1,1 +1,3 @@
 //! Updraft's models, engine, traits and service.
+
+pub mod python;
