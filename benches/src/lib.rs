@@ -1,1 +1,6 @@
-//! Updraft's benchmarks.
+//! Updraft's benchmarks: graphs, the engine on the memory storage, and raw tokio on the same graphs.
+
+pub mod engine;
+pub mod graph;
+pub mod raw;
+pub mod report;

@@ -1,1 +1,10 @@
 //! Updraft's wire APIs as tower services.
+
+pub mod access;
+pub mod airflow;
+mod body;
+mod schema;
+#[cfg(feature = "server")]
+pub mod server;
+
+pub use body::Body;

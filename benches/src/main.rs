@@ -1,0 +1,2 @@
+//! Runs the benchmarks; see `benches/RESULTS.md`.
+fn main() {}

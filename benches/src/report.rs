@@ -1,0 +1,40 @@
+//! Prints figures as JSON lines.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// The median of some times.
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Nanoseconds a task.
+pub fn nanos_a_task(time: Duration, tasks: usize) -> u64 {
+    u64::try_from(time.as_nanos() / (tasks.max(1) as u128)).unwrap_or(u64::MAX)
+}
+
+/// The value below which this share (in thousandths) of the times lies, in microseconds.
+pub fn quantile_micros(times: &mut [Duration], thousandths: usize) -> f64 {
+    times.sort_unstable();
+    let index = (times.len() * thousandths / 1000).min(times.len().saturating_sub(1));
+    times.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+}
+
+/// Prints a line.
+pub fn line(bench: &str, shape: &str, tasks: usize, figures: &[(&str, Value)]) {
+    let mut line = json!({ "bench": bench, "shape": shape, "tasks": tasks });
+    if let Value::Object(map) = &mut line {
+        map.extend(figures.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    }
+    println!("{line}");
+}
+
+/// Resident memory of this process in bytes; 0 where `/proc` does not tell.
+pub fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|statm| statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()));
+    pages.unwrap_or(0) * 4096
+}

@@ -1,0 +1,18 @@
+//! Building and checking a DAG.
+
+mod builder;
+mod check;
+mod handle;
+mod hash;
+mod priority;
+mod wiring;
+
+pub use builder::{BuiltDag, DagBuilder};
+pub use check::{DagError, DagProblem, check, check_group_key, check_key};
+pub use handle::{GroupHandle, IntoNodes, Node, TaskHandle, chain};
+pub use hash::content_hash;
+pub use priority::set_effective_priorities;
+pub use wiring::Wiring;
+
+/// Most tasks of a DAG.
+pub const MAX_TASKS: usize = 1_000_000;

@@ -1,0 +1,160 @@
+//! Which of the instances that may start is next.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use crate::id::{InstanceKey, RunId};
+use crate::storage::Limit;
+
+/// Orders what waits: the highest priority first, then the earliest logical date, then the lowest map index (Airflow
+/// 2.11, `jobs/scheduler_job_runner.py`); run and task make it total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) priority: Reverse<i32>,
+    pub(super) logical_date: i64,
+    pub(super) map_index: i32,
+    pub(super) run: RunId,
+    pub(super) key: InstanceKey,
+    /// Which machine of the run put it here; entries of earlier ones are void.
+    pub(super) generation: u64,
+}
+
+/// The limits that bind an instance. Instances that share them form a queue: if one has no room, none has, so that a full
+/// pool, DAG or task costs one look however many instances wait for it, and never hides another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct QueueKey {
+    pub(super) pool: u32,
+    pub(super) slots: u32,
+    pub(super) dag: u32,
+    /// Of a task with a limit of its own: its position, and the run if the limit is within runs.
+    pub(super) task: Option<(u32, Option<RunId>)>,
+}
+
+/// What waits for room.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    queues: BTreeMap<QueueKey, BinaryHeap<Reverse<Rank>>>,
+    /// Queues that are not parked, by their best entry.
+    active: BTreeSet<(Rank, QueueKey)>,
+    /// Queues that wait for room in a limit.
+    parked: BTreeMap<Limit, BTreeSet<QueueKey>>,
+    parked_by: BTreeMap<QueueKey, Limit>,
+}
+
+impl Ready {
+    pub(super) fn push(&mut self, queue: QueueKey, rank: Rank) {
+        let heap = self.queues.entry(queue.clone()).or_default();
+        let best = heap.peek().map(|Reverse(best)| *best);
+        heap.push(Reverse(rank));
+        if self.parked_by.contains_key(&queue) {
+            return;
+        }
+        match best {
+            Some(best) if best <= rank => {}
+            Some(best) => {
+                self.active.remove(&(best, queue.clone()));
+                self.active.insert((rank, queue));
+            }
+            None => {
+                self.active.insert((rank, queue));
+            }
+        }
+    }
+
+    /// The best entry of all queues that are not parked.
+    pub(super) fn peek(&self) -> Option<(&QueueKey, Rank)> {
+        self.active.first().map(|(rank, queue)| (queue, *rank))
+    }
+
+    /// Takes the entry that [`Ready::peek`] showed.
+    pub(super) fn pop(&mut self) {
+        let Some((_, queue)) = self.active.pop_first() else { return };
+        let Some(heap) = self.queues.get_mut(&queue) else { return };
+        heap.pop();
+        match heap.peek() {
+            Some(Reverse(best)) => {
+                self.active.insert((*best, queue));
+            }
+            None => {
+                self.queues.remove(&queue);
+            }
+        }
+    }
+
+    /// Sets a queue aside until [`Ready::unpark`] for the limit that has no room for it.
+    pub(super) fn park(&mut self, queue: &QueueKey, limit: Limit) {
+        let Some(Reverse(best)) = self.queues.get(queue).and_then(BinaryHeap::peek) else { return };
+        if self.active.remove(&(*best, queue.clone())) {
+            self.parked_by.insert(queue.clone(), limit.clone());
+            self.parked.entry(limit).or_default().insert(queue.clone());
+        }
+    }
+
+    /// There may be room in a limit again.
+    pub(super) fn unpark(&mut self, limit: &Limit) {
+        for queue in self.parked.remove(limit).unwrap_or_default() {
+            self.parked_by.remove(&queue);
+            if let Some(Reverse(best)) = self.queues.get(&queue).and_then(BinaryHeap::peek) {
+                self.active.insert((*best, queue));
+            }
+        }
+    }
+
+    /// There may be room anywhere again.
+    pub(super) fn unpark_all(&mut self) {
+        while let Some(limit) = self.parked.keys().next().cloned() {
+            self.unpark(&limit);
+        }
+    }
+
+    pub(super) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::TaskIx;
+
+    fn rank(priority: i32, task: u32) -> Rank {
+        let key = InstanceKey::unmapped(TaskIx(task));
+        Rank { priority: Reverse(priority), logical_date: 0, map_index: -1, run: RunId(1), key, generation: 0 }
+    }
+
+    fn queue(pool: u32) -> QueueKey {
+        QueueKey { pool, slots: 1, dag: 0, task: None }
+    }
+
+    #[test]
+    fn a_full_pool_does_not_hide_another() {
+        let mut ready = Ready::default();
+        for task in 0..1000 {
+            ready.push(queue(1), rank(10, task));
+        }
+        ready.push(queue(2), rank(1, 5000));
+        assert_eq!(ready.peek().unwrap().0.pool, 1);
+        ready.park(&queue(1), Limit::Pool("full".into()));
+        assert_eq!(ready.peek().unwrap(), (&queue(2), rank(1, 5000)));
+        ready.pop();
+        assert!(ready.peek().is_none());
+        ready.push(queue(1), rank(11, 7));
+        assert!(ready.peek().is_none());
+        ready.unpark(&Limit::Pool("full".into()));
+        assert_eq!(ready.peek().unwrap().1, rank(11, 7));
+    }
+
+    #[test]
+    fn the_highest_priority_comes_first_whatever_its_queue() {
+        let mut ready = Ready::default();
+        for (pool, priority) in [(1, 1), (2, 5), (1, 9), (3, 7), (2, 2)] {
+            ready.push(queue(pool), rank(priority, 0));
+        }
+        let mut order = Vec::new();
+        while let Some((_, rank)) = ready.peek() {
+            order.push(rank.priority.0);
+            ready.pop();
+        }
+        assert_eq!(order, [9, 7, 5, 2, 1]);
+    }
+}

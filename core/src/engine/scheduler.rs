@@ -1,0 +1,507 @@
+//! The scheduler loop.
+
+mod admission;
+mod machines;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::{self, Either, FusedFuture, FutureExt};
+
+use self::admission::Admissions;
+use self::machines::Machines;
+use super::{EngineError, Plan, SchedulerState, SchedulerStatus};
+use crate::clock::Clock;
+use crate::executor::{Executor, ExecutorEvent};
+use crate::id::{AttemptToken, DagVersionId, IdSource, InstanceKey, RunId};
+use crate::model::{DagVersion, TaskEventLog};
+use crate::operator::{CancelReason, Outcome, TaskError};
+use crate::storage::{Batch, PageRequest, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict};
+
+/// Which versions of DAGs a scheduler can run.
+pub trait Runnable: Send + Sync + Debug {
+    /// Whether every task of the version can run here: its operators are known by name, or the same code is registered.
+    fn can_run(&self, version: &DagVersion) -> bool;
+}
+
+/// What a scheduler is made of.
+#[derive(Debug, Clone)]
+pub struct SchedulerParts {
+    /// Where state is.
+    pub storage: Arc<dyn SchedulerStorage>,
+    /// Who carries out attempts.
+    pub executor: Arc<dyn Executor>,
+    /// Which DAGs can run here.
+    pub runnable: Arc<dyn Runnable>,
+    /// Timers. The wall clock is the storage's.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub ids: IdSource,
+    /// What it shows of itself.
+    pub status: SchedulerStatus,
+}
+
+/// How a scheduler works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulerSettings {
+    /// Its name. A scheduler that registers under the name of another replaces it.
+    pub name: String,
+    /// How long it may stay silent before others take its runs.
+    pub lease: Duration,
+    /// How often it looks for what no announcement told.
+    pub poll_interval: Duration,
+    /// Most runs that it takes at a time.
+    pub claim_limit: usize,
+    /// Which transitions of task instances go to the event log.
+    pub event_log: TaskEventLog,
+    /// How long an instance may wait for room before the storage shows it as scheduled.
+    pub show_scheduled_after: Duration,
+    /// How long attempts may take to end once a shutdown has told them to.
+    pub kill_grace: Duration,
+}
+
+impl Default for SchedulerSettings {
+    fn default() -> Self {
+        Self {
+            name: "scheduler".into(),
+            lease: Duration::from_secs(30),
+            poll_interval: Duration::from_secs(1),
+            claim_limit: 256,
+            event_log: TaskEventLog::On,
+            show_scheduled_after: Duration::from_secs(1),
+            kill_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Claims runs, asks their machines, chooses by priority and limits, writes batches, and hands what is durable to an
+/// executor. It is one future that spawns nothing; given the same answers, clock and seed it does the same.
+///
+/// The loop writes one batch at a time. What happens meanwhile gathers with the executor and makes the next batch, so
+/// under load batches grow by themselves, and an idle hop costs one commit.
+#[derive(Debug)]
+pub struct Scheduler {
+    parts: SchedulerParts,
+    settings: SchedulerSettings,
+    session: SchedulerSession,
+    sequence: u64,
+    /// Plans of versions that can run here.
+    plans: BTreeMap<DagVersionId, Arc<Plan>>,
+    /// The newest version that was looked at.
+    newest_version: Option<DagVersionId>,
+    machines: Machines,
+    admissions: Admissions,
+    /// Transitions to be written, in order.
+    pending: Vec<Transition>,
+    /// The storage's time and when, by the monotonic clock, it was read.
+    now: (DateTime<Utc>, Duration),
+    seen_announcement: u64,
+    may_claim_more: bool,
+    is_stopping: bool,
+}
+
+/// Why the loop woke up.
+enum Wake {
+    Events(Vec<ExecutorEvent>),
+    Announcement(u64),
+    Time,
+    Stop(Duration),
+}
+
+impl Scheduler {
+    /// Registers and runs until `stop` ends: then it admits nothing more, waits as long as `stop` said for what runs, tells
+    /// the rest to end, records them as failed tries with the reason `shutdown`, and leaves.
+    ///
+    /// Dropping the future is like a crash: nothing more is written, and the executor's attempts are left to their owner.
+    ///
+    /// # Errors
+    /// The scheduler was replaced, or the storage failed for good. While the storage is unavailable, it waits.
+    pub async fn run(
+        parts: SchedulerParts,
+        settings: SchedulerSettings,
+        stop: impl Future<Output = Duration> + Send,
+    ) -> Result<(), EngineError> {
+        let status = parts.status.clone();
+        status.set(SchedulerState::Starting);
+        let result = Self::register_and_run(parts, settings, stop).await;
+        status.set(SchedulerState::Stopped);
+        result
+    }
+
+    async fn register_and_run(
+        parts: SchedulerParts,
+        settings: SchedulerSettings,
+        stop: impl Future<Output = Duration> + Send,
+    ) -> Result<(), EngineError> {
+        let patience = Patience::new(&parts, &settings);
+        let session = patience.retry(|| parts.storage.register_scheduler(&settings.name, settings.lease)).await?;
+        let now = patience.retry(|| parts.storage.now()).await?;
+        let now = (now, parts.clock.monotonic());
+        parts.status.set(SchedulerState::Healthy);
+        parts.status.beat(now.0);
+        let heartbeats = heartbeats(parts.clone(), settings.clone(), session.clone());
+        let scheduler = Self {
+            admissions: Admissions::default(),
+            machines: Machines::default(),
+            sequence: 0,
+            plans: BTreeMap::new(),
+            newest_version: None,
+            pending: Vec::new(),
+            now,
+            seen_announcement: 0,
+            may_claim_more: true,
+            is_stopping: false,
+            parts,
+            settings,
+            session,
+        };
+        let work = std::pin::pin!(scheduler.work(stop));
+        let heartbeats = std::pin::pin!(heartbeats);
+        match future::select(work, heartbeats).await {
+            Either::Left((result, _)) | Either::Right((result, _)) => result,
+        }
+    }
+
+    async fn work(mut self, stop: impl Future<Output = Duration> + Send) -> Result<(), EngineError> {
+        let mut stop = std::pin::pin!(stop.fuse());
+        let mut deadline = None;
+        let mut next_poll = Duration::ZERO;
+        let mut poll_now = true;
+        loop {
+            let monotonic = self.parts.clock.monotonic();
+            if let Some(patience) = stop.as_mut().now_or_never() {
+                deadline = Some(self.begin_to_stop(patience));
+            }
+            if deadline.is_some_and(|deadline| monotonic >= deadline) {
+                self.parts.executor.shutdown(self.settings.kill_grace).await;
+                deadline = None;
+            }
+            if let Some(seen) = self.parts.storage.announcement(self.seen_announcement).now_or_never() {
+                self.seen_announcement = seen;
+                poll_now = true;
+            }
+            if poll_now || monotonic >= next_poll {
+                self.poll().await?;
+                next_poll = monotonic + self.settings.poll_interval;
+                poll_now = false;
+            } else if self.may_claim_more {
+                self.claim().await?;
+            }
+            self.take_events();
+            self.fire_timers();
+            if self.write().await? || self.may_claim_more {
+                continue;
+            }
+            if self.is_stopping && self.machines.has_no_attempts() {
+                break;
+            }
+            let wake_at = self.next_wake(next_poll).min(deadline.unwrap_or(Duration::MAX));
+            match self.wait(stop.as_mut(), wake_at).await {
+                Wake::Events(events) => self.apply_events(events),
+                Wake::Announcement(seen) => {
+                    self.seen_announcement = seen;
+                    poll_now = true;
+                }
+                Wake::Time => {}
+                Wake::Stop(patience) => deadline = Some(self.begin_to_stop(patience)),
+            }
+        }
+        let patience = Patience::new(&self.parts, &self.settings);
+        patience.retry(|| self.parts.storage.unregister_scheduler(&self.session)).await
+    }
+
+    /// Admits nothing more from now on. Returns when what runs then is told to end.
+    fn begin_to_stop(&mut self, patience: Duration) -> Duration {
+        self.is_stopping = true;
+        self.may_claim_more = false;
+        self.parts.status.set(SchedulerState::Stopping);
+        self.parts.clock.monotonic().saturating_add(patience)
+    }
+
+    /// Waits for the first thing that happens.
+    async fn wait(&self, mut stop: Pin<&mut impl FusedFuture<Output = Duration>>, wake_at: Duration) -> Wake {
+        let mut events = Vec::new();
+        let wake = {
+            let mut happened = self.parts.executor.events(&mut events).fuse();
+            let mut announcement = self.parts.storage.announcement(self.seen_announcement).fuse();
+            let mut time = self.parts.clock.sleep_until(wake_at).fuse();
+            futures_util::select_biased! {
+                () = happened => Wake::Events(Vec::new()),
+                seen = announcement => Wake::Announcement(seen),
+                patience = stop => Wake::Stop(patience),
+                () = time => Wake::Time,
+            }
+        };
+        match wake {
+            Wake::Events(_) => Wake::Events(events),
+            other => other,
+        }
+    }
+
+    fn take_events(&mut self) {
+        let mut events = Vec::new();
+        let ready = self.parts.executor.events(&mut events).now_or_never();
+        if ready.is_some() {
+            self.apply_events(events);
+        }
+    }
+
+    fn apply_events(&mut self, events: Vec<ExecutorEvent>) {
+        for event in events {
+            match event {
+                ExecutorEvent::Started { token } => {
+                    if let Some(run) = self.machines.started(token) {
+                        self.pending.push(run);
+                    }
+                }
+                ExecutorEvent::Ended { token, result } => self.end_attempt(token, result),
+            }
+        }
+    }
+
+    fn end_attempt(&mut self, token: AttemptToken, result: Result<Outcome, TaskError>) {
+        let now = self.now();
+        let Self { machines, admissions, pending, .. } = self;
+        machines.end_attempt(token, result, now, admissions, pending);
+    }
+
+    /// Looks for versions, changes and runs that are new.
+    async fn poll(&mut self) -> Result<(), EngineError> {
+        let now = self.retry(|scheduler| scheduler.parts.storage.now()).await?;
+        self.now = (now, self.parts.clock.monotonic());
+        if self.is_stopping {
+            return self.reload_changed().await;
+        }
+        self.learn_versions().await?;
+        self.reload_changed().await?;
+        if self.admissions.must_know_pools() {
+            let pools = self.retry(|scheduler| scheduler.parts.storage.pools(None, PageRequest::ALL)).await?;
+            self.admissions.set_pools(&pools.items);
+        }
+        self.admissions.unpark_all();
+        self.claim().await?;
+        // Runs that could not start for lack of room are read and tried again.
+        let held = self.machines.take_held();
+        self.reload(&held).await?;
+        self.show_scheduled();
+        Ok(())
+    }
+
+    /// Takes runs that nobody runs.
+    async fn claim(&mut self) -> Result<(), EngineError> {
+        let versions: Vec<_> = self.plans.keys().copied().collect();
+        let limit = self.settings.claim_limit;
+        let calls = AtomicU32::new(0);
+        let claimed = self
+            .retry(|scheduler| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                scheduler.parts.storage.claim_runs(&scheduler.session, &versions, limit)
+            })
+            .await?;
+        if calls.into_inner() > 1 {
+            // An answer may have been lost, and with it runs that are ours now.
+            let owned = self.retry(|scheduler| scheduler.parts.storage.owned_runs(&scheduler.session)).await?;
+            let unknown: Vec<_> = owned.into_iter().filter(|run| !self.machines.knows(*run)).collect();
+            self.reload(&unknown).await?;
+        }
+        self.may_claim_more = claimed.len() >= limit;
+        for snapshot in claimed {
+            self.load(snapshot);
+        }
+        Ok(())
+    }
+
+    async fn learn_versions(&mut self) -> Result<(), EngineError> {
+        const AT_A_TIME: usize = 1000;
+        loop {
+            let after = self.newest_version;
+            let versions =
+                self.retry(|scheduler| scheduler.parts.storage.versions_after(after, AT_A_TIME)).await?;
+            for version in &versions {
+                self.newest_version = Some(version.id);
+                if self.parts.runnable.can_run(version) {
+                    let plan = Arc::new(Plan::new(version));
+                    self.admissions.add_plan(&plan);
+                    self.plans.insert(version.id, plan);
+                }
+            }
+            if versions.len() < AT_A_TIME {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn reload_changed(&mut self) -> Result<(), EngineError> {
+        let changed = self.retry(|scheduler| scheduler.parts.storage.changed_runs(&scheduler.session)).await?;
+        self.reload(&changed).await
+    }
+
+    /// Reads runs again and builds their machines anew.
+    async fn reload(&mut self, runs: &[RunId]) -> Result<(), EngineError> {
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let snapshots = self.retry(|scheduler| scheduler.parts.storage.reload_runs(&scheduler.session, runs)).await?;
+        for &run in runs {
+            self.machines.forget(run, &mut self.pending);
+        }
+        for snapshot in snapshots {
+            self.load(snapshot);
+        }
+        // What the executor still has of runs that are gone, or that no longer counts, must end.
+        for token in self.machines.orphans(runs) {
+            self.parts.executor.cancel(token, CancelReason::Obsolete);
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, snapshot: RunSnapshot) {
+        let Some(plan) = self.plans.get(&snapshot.run.dag_version).cloned() else {
+            tracing::error!(run = %snapshot.run.run_id, "a claimed run has a version that cannot run here");
+            return;
+        };
+        let now = self.now();
+        let Self { machines, admissions, pending, .. } = self;
+        for token in machines.load(plan, snapshot, now, admissions, pending) {
+            self.parts.executor.cancel(token, CancelReason::Obsolete);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.now();
+        let Self { machines, admissions, pending, .. } = self;
+        machines.fire_timers(now, admissions, pending);
+    }
+
+    /// Instances that have waited for room for a while are shown as scheduled.
+    fn show_scheduled(&mut self) {
+        let before = self.now() - TimeDelta::from_std(self.settings.show_scheduled_after).unwrap_or(TimeDelta::MAX);
+        self.machines.show_scheduled(before, &mut self.pending);
+    }
+
+    /// Writes what waits, admissions included, and acts on it. Returns whether there was anything to write.
+    async fn write(&mut self) -> Result<bool, EngineError> {
+        let now = self.now();
+        let mut transitions = std::mem::take(&mut self.pending);
+        if !self.is_stopping {
+            let room = self.parts.executor.room();
+            let (ids, phase) = (&self.parts.ids, self.parts.executor.admits_to());
+            self.admissions.select(room, &mut self.machines, &mut transitions, |_| (ids.attempt_token(now), phase));
+        }
+        if transitions.is_empty() {
+            return Ok(false);
+        }
+        self.sequence += 1;
+        let batch = Batch {
+            session: self.session.clone(),
+            lane: 0,
+            sequence: self.sequence,
+            now,
+            event_log: self.settings.event_log,
+            transitions,
+        };
+        let verdicts = self.retry(|scheduler| scheduler.parts.storage.commit(&batch)).await?;
+        self.act(batch, verdicts).await?;
+        Ok(true)
+    }
+
+    /// Acts on the verdicts of a batch.
+    async fn act(&mut self, batch: Batch, verdicts: Vec<Verdict>) -> Result<(), EngineError> {
+        let Self { machines, admissions, .. } = self;
+        let acted = machines.act(batch, verdicts, admissions);
+        if !acted.admitted.is_empty() {
+            self.parts.executor.start(acted.admitted);
+        }
+        self.may_claim_more |= acted.run_ended && !self.is_stopping;
+        let stale: Vec<_> = acted.stale.into_iter().collect();
+        self.reload(&stale).await
+    }
+
+    /// The storage's time.
+    fn now(&self) -> DateTime<Utc> {
+        let elapsed = self.parts.clock.monotonic().saturating_sub(self.now.1);
+        let now = self.now.0 + TimeDelta::from_std(elapsed).unwrap_or(TimeDelta::zero());
+        DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
+    }
+
+    /// When, by the monotonic clock, something is to be done without anything happening.
+    fn next_wake(&self, next_poll: Duration) -> Duration {
+        let timer = self.machines.next_timer().map(|due| {
+            let wait = (due - self.now()).to_std().unwrap_or(Duration::ZERO);
+            // Rounded up: a timer must be due once the loop wakes for it.
+            self.parts.clock.monotonic() + wait + Duration::from_micros(1)
+        });
+        timer.map_or(next_poll, |timer| timer.min(next_poll))
+    }
+
+    async fn retry<'a, T, F>(&'a self, call: impl Fn(&'a Self) -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, StorageError>>,
+    {
+        Patience::new(&self.parts, &self.settings).retry(|| call(self)).await
+    }
+}
+
+/// Tells the storage that the scheduler lives, apart from the loop, so that a long step does not look like death.
+async fn heartbeats(
+    parts: SchedulerParts,
+    settings: SchedulerSettings,
+    session: SchedulerSession,
+) -> Result<(), EngineError> {
+    let patience = Patience::new(&parts, &settings);
+    loop {
+        parts.clock.sleep(settings.lease / 5).await;
+        patience.retry(|| parts.storage.heartbeat(&session)).await?;
+        let now = patience.retry(|| parts.storage.now()).await?;
+        parts.status.beat(now);
+    }
+}
+
+/// Repeats a call while the storage is unavailable.
+struct Patience<'a> {
+    parts: &'a SchedulerParts,
+    settings: &'a SchedulerSettings,
+}
+
+impl<'a> Patience<'a> {
+    fn new(parts: &'a SchedulerParts, settings: &'a SchedulerSettings) -> Self {
+        Self { parts, settings }
+    }
+
+    async fn retry<T, F>(&self, call: impl Fn() -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, StorageError>>,
+    {
+        const FIRST: Duration = Duration::from_millis(10);
+        const LONGEST: Duration = Duration::from_secs(2);
+        let mut pause = FIRST;
+        loop {
+            match call().await {
+                Ok(value) => {
+                    if pause > FIRST {
+                        self.parts.status.set(SchedulerState::Healthy);
+                        tracing::info!("the storage is back");
+                    }
+                    return Ok(value);
+                }
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(%error, "the storage is unavailable; trying again");
+                    self.parts.status.set(SchedulerState::StorageUnavailable);
+                    self.parts.clock.sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST);
+                }
+                Err(StorageError::Fenced) => return Err(EngineError::Replaced(self.settings.name.clone())),
+                Err(error) => return Err(EngineError::Storage(error)),
+            }
+        }
+    }
+}
+
+/// Names an instance of one of the scheduler's runs.
+type Place = (RunId, InstanceKey);

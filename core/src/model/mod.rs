@@ -1,0 +1,35 @@
+//! The nouns, as plain data.
+
+mod attempt;
+mod connection;
+mod dag;
+mod dag_run;
+mod event_log;
+mod import_error;
+mod pool;
+mod schedule;
+mod state;
+mod task;
+mod task_instance;
+mod trigger_rule;
+mod user;
+mod variable;
+mod weight_rule;
+mod xcom;
+
+pub use attempt::{AttemptPhase, LiveAttempt};
+pub use connection::Connection;
+pub use dag::{Dag, DagRecord, DagVersion, Param, TaskGroup};
+pub use dag_run::{DagRun, Note, RunType};
+pub use event_log::{AuditEntry, EventLogEntry, TaskEventLog};
+pub use import_error::ImportError;
+pub use pool::{DEFAULT_POOL, Pool, PoolUsage};
+pub use schedule::{DatasetCondition, DatasetNode, Schedule};
+pub use state::{RunState, StateSet, TaskState, UnknownState};
+pub use task::{OperatorRef, Task};
+pub use task_instance::{TaskInstance, TaskInstanceTry};
+pub use trigger_rule::{TriggerRule, UnknownTriggerRule};
+pub use user::{Role, User};
+pub use variable::Variable;
+pub use weight_rule::{UnknownWeightRule, WeightRule};
+pub use xcom::{RETURN_VALUE, SKIPMIXIN_KEY, XCom};

@@ -1,0 +1,90 @@
+//! When a DAG wants runs, as declared; timetables that act on it come later.
+
+use serde::{Deserialize, Serialize};
+
+/// A DAG's schedule, as declared.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Schedule {
+    /// Runs exist only when triggered.
+    #[default]
+    None,
+    /// A cron expression or a preset such as `@daily`, as written; a run covers the interval that ends at its tick.
+    Cron {
+        /// The expression or preset.
+        expression: String,
+    },
+    /// One run, as soon as possible.
+    Once,
+    /// A new run as soon as the last one has ended.
+    Continuous,
+    /// A fixed length of time.
+    TimeDelta {
+        /// The length, in microseconds.
+        microseconds: i64,
+    },
+    /// A length in calendar units (`dateutil.relativedelta`).
+    RelativeDelta {
+        /// Its keyword arguments, as declared.
+        fields: serde_json::Map<String, serde_json::Value>,
+    },
+    /// Runs once updates of datasets have satisfied a condition.
+    Datasets {
+        /// The condition.
+        condition: DatasetCondition,
+    },
+    /// Runs when either the condition or the timetable says so.
+    DatasetOrTime {
+        /// The condition.
+        condition: DatasetCondition,
+        /// The timetable.
+        timetable: Box<Schedule>,
+    },
+    /// Any other timetable of Airflow, by its import path.
+    Timetable {
+        /// Import path of the class.
+        class: String,
+        /// Its positional and keyword arguments, as declared.
+        arguments: serde_json::Value,
+    },
+}
+
+/// A condition over datasets. It is kept flat, as a list of nodes in postfix order, because trees of any depth may be
+/// declared.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DatasetCondition {
+    /// The nodes; each operator comes after its operands.
+    pub postfix: Vec<DatasetNode>,
+}
+
+/// A node of a [`DatasetCondition`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DatasetNode {
+    /// An update of the dataset of this URI.
+    Uri(String),
+    /// All of the last `n` operands.
+    All(u32),
+    /// Any of the last `n` operands.
+    Any(u32),
+}
+
+impl DatasetCondition {
+    /// A condition that needs every one of `uris`.
+    pub fn all(uris: impl IntoIterator<Item = String>) -> Self {
+        let mut postfix: Vec<_> = uris.into_iter().map(DatasetNode::Uri).collect();
+        let count = u32::try_from(postfix.len()).unwrap_or(u32::MAX);
+        postfix.push(DatasetNode::All(count));
+        Self { postfix }
+    }
+
+    /// The URIs in the condition, in the order of their first mention.
+    pub fn uris(&self) -> impl Iterator<Item = &str> {
+        self.postfix.iter().filter_map(|node| match node {
+            DatasetNode::Uri(uri) => Some(uri.as_str()),
+            _ => None,
+        })
+    }
+}

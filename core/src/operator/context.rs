@@ -1,0 +1,237 @@
+//! What an operator sees of its try.
+
+use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use super::TaskError;
+use crate::clock::Clock;
+use crate::executor::Attempt;
+use crate::log::LogWriter;
+use crate::model::{Connection, RETURN_VALUE, Task};
+use crate::storage::StorageError;
+
+/// Why a try was told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// A client cleared, marked or deleted the instance or its run.
+    Obsolete,
+    /// The scheduler stops.
+    Shutdown,
+    /// The execution timeout has passed.
+    Timeout,
+}
+
+impl Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Obsolete => "its state was changed from outside",
+            Self::Shutdown => "shutdown",
+            Self::Timeout => "timeout",
+        })
+    }
+}
+
+/// Tells a try to end. Clones watch the same signal.
+#[derive(Debug, Clone)]
+pub struct Cancellation {
+    signal: watch::Receiver<Option<CancelReason>>,
+}
+
+impl Cancellation {
+    /// A signal and the hand that gives it.
+    pub(crate) fn new() -> (watch::Sender<Option<CancelReason>>, Self) {
+        let (sender, signal) = watch::channel(None);
+        (sender, Self { signal })
+    }
+
+    /// Why the try must end, if it must.
+    pub fn reason(&self) -> Option<CancelReason> {
+        *self.signal.borrow()
+    }
+
+    /// Ends once the try must end; for ever pending if nobody can tell it to any more.
+    pub async fn cancelled(&self) -> CancelReason {
+        let mut signal = self.signal.clone();
+        match signal.wait_for(Option::is_some).await {
+            Ok(reason) => reason.unwrap_or(CancelReason::Shutdown),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// What a try reads and writes beside its arguments.
+#[async_trait]
+pub trait TaskStore: Send + Sync + Debug {
+    /// The value that tasks of a run left under `key`: one entry an instance that left one, in the order of `task_ids`
+    /// and map indexes. Without `run_id` the attempt's own run, without `dag_id` its own DAG. With
+    /// `include_prior_dates` the newest value of the run or of earlier ones.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn xcoms(
+        &self,
+        attempt: &Attempt,
+        dag_id: Option<&str>,
+        run_id: Option<&str>,
+        task_ids: Option<&[String]>,
+        key: &str,
+        include_prior_dates: bool,
+    ) -> Result<Vec<Value>, StorageError>;
+
+    /// Leaves a value for other tasks.
+    ///
+    /// # Errors
+    /// Those of the storage; [`StorageError::Fenced`] if the attempt is no longer the current one.
+    async fn set_xcom(&self, attempt: &Attempt, key: &str, value: Value) -> Result<(), StorageError>;
+
+    /// A variable's text.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn variable(&self, key: &str) -> Result<Option<String>, StorageError>;
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, StorageError>;
+
+    /// Start and data interval of the last successful scheduled or manual run before the attempt's:
+    /// `(data_interval_start, data_interval_end, start_date, end_date)`.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn previous_success(&self, attempt: &Attempt) -> Result<Option<[Option<DateTime<Utc>>; 4]>, StorageError>;
+
+    /// Says where the attempt runs.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn set_process(&self, attempt: &Attempt, pid: u32) -> Result<(), StorageError>;
+
+    /// Stores the arguments as rendered.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn set_rendered_fields(&self, attempt: &Attempt, fields: Value) -> Result<(), StorageError>;
+}
+
+/// Renders the template fields of a task.
+#[async_trait]
+pub trait RenderTemplates: Send + Sync + Debug {
+    /// The task's arguments with its template fields rendered. What a template asks for is read from
+    /// [`TaskContext::store`].
+    ///
+    /// # Errors
+    /// A template is wrong or names something that does not exist; the text says which field and where.
+    async fn render(&self, context: &TaskContext) -> Result<Map<String, Value>, TaskError>;
+}
+
+/// What a context is made of.
+#[derive(Debug)]
+pub struct TaskContextParts {
+    /// The try.
+    pub attempt: Arc<Attempt>,
+    /// Reads and writes.
+    pub store: Arc<dyn TaskStore>,
+    /// Its log.
+    pub log: LogWriter,
+    /// Tells it to end.
+    pub cancellation: Cancellation,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What an operator sees of its try. Clones are cheap and share everything.
+#[derive(Debug, Clone)]
+pub struct TaskContext {
+    parts: Arc<TaskContextParts>,
+    rendered: Option<Arc<Map<String, Value>>>,
+}
+
+impl TaskContext {
+    /// A context whose arguments are not rendered yet.
+    pub fn new(parts: TaskContextParts) -> Self {
+        Self { parts: Arc::new(parts), rendered: None }
+    }
+
+    /// The same context with rendered arguments.
+    #[must_use]
+    pub fn with_arguments(&self, arguments: Map<String, Value>) -> Self {
+        Self { parts: Arc::clone(&self.parts), rendered: Some(Arc::new(arguments)) }
+    }
+
+    /// The try.
+    pub fn attempt(&self) -> &Arc<Attempt> {
+        &self.parts.attempt
+    }
+
+    /// The task.
+    pub fn task(&self) -> &Task {
+        self.parts.attempt.task()
+    }
+
+    /// The operator's arguments, rendered if the task has templates.
+    pub fn arguments(&self) -> &Map<String, Value> {
+        self.rendered.as_deref().unwrap_or(&self.task().arguments)
+    }
+
+    /// The try's log.
+    pub fn log(&self) -> &LogWriter {
+        &self.parts.log
+    }
+
+    /// Tells the try to end.
+    pub fn cancellation(&self) -> &Cancellation {
+        &self.parts.cancellation
+    }
+
+    /// Reads and writes beside the arguments.
+    pub fn store(&self) -> &Arc<dyn TaskStore> {
+        &self.parts.store
+    }
+
+    /// Time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.parts.clock
+    }
+
+    /// The run's parameters: the DAG's defaults, overridden by the task's and by the run's conf.
+    pub fn params(&self) -> Map<String, Value> {
+        let attempt = &self.parts.attempt;
+        let mut params = Map::new();
+        for param in attempt.dag.params.iter().chain(&self.task().params) {
+            params.insert(param.name.clone(), param.value.clone().unwrap_or(Value::Null));
+        }
+        if let Value::Object(conf) = &attempt.run.conf {
+            for (name, value) in conf {
+                params.insert(name.clone(), value.clone());
+            }
+        }
+        params
+    }
+
+    /// The result that a task of the same run left, if it left one.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn xcom_pull(&self, task_id: &str) -> Result<Option<Value>, StorageError> {
+        let ids = [task_id.to_owned()];
+        let values = self.parts.store.xcoms(&self.parts.attempt, None, None, Some(&ids), RETURN_VALUE, false).await?;
+        Ok(values.into_iter().next_back())
+    }
+
+    /// Leaves a value for other tasks under a key of its own.
+    ///
+    /// # Errors
+    /// Those of the storage; [`StorageError::Fenced`] if the try is no longer the current one.
+    pub async fn xcom_push(&self, key: &str, value: impl Into<Value> + Send) -> Result<(), StorageError> {
+        self.parts.store.set_xcom(&self.parts.attempt, key, value.into()).await
+    }
+}

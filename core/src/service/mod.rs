@@ -1,0 +1,77 @@
+//! What a client may ask: the one place of business rules, which all wire APIs call.
+//!
+//! Requests and answers are typed and know nothing of HTTP. Every call that changes something takes an [`Actor`] and
+//! writes who did what to the event log, in the same step as the change.
+
+mod actor;
+mod error;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+pub use actor::Actor;
+pub use error::{Result, ServiceError};
+
+use crate::id::IdSource;
+use crate::log::LogStore;
+use crate::storage::Storage;
+
+/// What a host decides about the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Whether new DAGs that do not say so themselves start paused.
+    pub dags_are_paused_at_creation: bool,
+}
+
+impl Default for Settings {
+    /// Airflow's defaults.
+    fn default() -> Self {
+        Self { dags_are_paused_at_creation: true }
+    }
+}
+
+/// What a client may ask.
+#[derive(Debug, Clone)]
+pub struct Service {
+    storage: Arc<dyn Storage>,
+    logs: Arc<dyn LogStore>,
+    ids: IdSource,
+    settings: Settings,
+}
+
+impl Service {
+    /// A service over a storage and its logs.
+    pub fn new(storage: Arc<dyn Storage>, logs: Arc<dyn LogStore>, ids: IdSource, settings: Settings) -> Self {
+        Self { storage, logs, ids, settings }
+    }
+
+    /// Where state is kept.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Where logs are kept.
+    pub fn logs(&self) -> &Arc<dyn LogStore> {
+        &self.logs
+    }
+
+    /// Where unique ids come from.
+    pub fn ids(&self) -> &IdSource {
+        &self.ids
+    }
+
+    /// What the host decided.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The time that decisions go by: the storage's.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn now(&self) -> Result<DateTime<Utc>> {
+        Ok(self.storage.now().await?)
+    }
+}

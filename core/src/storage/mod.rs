@@ -1,0 +1,87 @@
+//! Where state is kept: one trait a noun, together [`Storage`].
+//!
+//! Each method is one atomic step: when it returns `Ok`, its whole effect is durable and visible to every reader; when it
+//! returns an error other than [`StorageError::Unavailable`], it had no effect. After `Unavailable` the effect is either
+//! wholly there or wholly absent. Methods that write or compare a time that users see take it as `now`. An
+//! [`AuditEntry`] that a method takes is written in the same step.
+//!
+//! The `conformance` feature has the test suite that every storage passes.
+
+mod dag;
+mod error;
+mod event_log;
+mod import_error;
+mod page;
+mod pool;
+mod run;
+mod scheduler;
+mod secret;
+mod task_instance;
+mod user;
+mod xcom;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+use std::fmt::Debug;
+
+pub use dag::{DagOrder, DagQuery, DagRegistration, DagStorage};
+pub use error::{StorageError, Subject};
+pub use event_log::{EventLogOrder, EventLogQuery, EventLogStorage};
+pub use import_error::{ImportErrorOrder, ImportErrorStorage};
+pub use page::{OrderBy, Page, PageRequest, Range};
+pub use pool::{PoolOrder, PoolStorage, PoolUpdate};
+pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
+pub use scheduler::{
+    Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage, Transition,
+    Verdict,
+};
+pub use secret::{ConnectionStorage, VariableStorage};
+pub use task_instance::{TaskInstanceQuery, TaskInstanceStorage};
+pub use user::UserStorage;
+pub use xcom::{XComEntry, XComQuery, XComStorage};
+
+#[allow(unused_imports, reason = "for the docs")]
+use crate::model::AuditEntry;
+
+/// A result of a storage.
+pub type Result<T, E = StorageError> = std::result::Result<T, E>;
+
+/// Everything that is kept.
+pub trait Storage:
+    DagStorage
+    + RunStorage
+    + TaskInstanceStorage
+    + XComStorage
+    + PoolStorage
+    + VariableStorage
+    + ConnectionStorage
+    + EventLogStorage
+    + ImportErrorStorage
+    + UserStorage
+    + SchedulerStorage
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T> Storage for T where
+    T: DagStorage
+        + RunStorage
+        + TaskInstanceStorage
+        + XComStorage
+        + PoolStorage
+        + VariableStorage
+        + ConnectionStorage
+        + EventLogStorage
+        + ImportErrorStorage
+        + UserStorage
+        + SchedulerStorage
+        + Debug
+        + Send
+        + Sync
+        + 'static
+{
+}

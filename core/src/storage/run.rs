@@ -1,0 +1,181 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{OrderBy, Page, PageRequest, Range, Result};
+use crate::id::{DagId, DagVersionId, InstanceKey, RunId};
+use crate::model::{AuditEntry, DagRun, Note, RunState, RunType, StateSet, TaskState};
+
+/// A run to be created.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// The version of the DAG that it runs. One task instance is created for each task of it.
+    pub dag_version: DagVersionId,
+    /// Unique among the runs of the DAG.
+    pub run_id: String,
+    /// Why it exists.
+    pub run_type: RunType,
+    /// Its first state: queued, or running if the engine creates it so.
+    pub state: RunState,
+    /// The moment that it stands for; unique among the runs of the DAG.
+    pub logical_date: DateTime<Utc>,
+    /// Start of the data that it covers.
+    pub data_interval_start: DateTime<Utc>,
+    /// End of the data that it covers.
+    pub data_interval_end: DateTime<Utc>,
+    /// Whether it comes from outside the schedule.
+    pub external_trigger: bool,
+    /// A JSON object.
+    pub conf: Value,
+    /// A remark.
+    pub note: Option<Note>,
+    /// What the event log says of it.
+    pub audit: Option<AuditEntry>,
+}
+
+/// By what runs are listed; the order of their creation by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunOrder {
+    /// The order of creation.
+    Id,
+    /// The DAG's id.
+    DagId,
+    /// The run's text id.
+    RunId,
+    /// The logical date.
+    LogicalDate,
+    /// The start.
+    StartDate,
+    /// The end.
+    EndDate,
+    /// The state.
+    State,
+    /// The last change.
+    UpdatedAt,
+    /// Whether it was triggered from outside.
+    ExternalTrigger,
+    /// Its conf, as JSON text.
+    Conf,
+    /// Why it exists.
+    RunType,
+    /// When it was queued.
+    QueuedAt,
+    /// Start of the data interval.
+    DataIntervalStart,
+    /// End of the data interval.
+    DataIntervalEnd,
+    /// The last scheduling decision.
+    LastSchedulingDecision,
+}
+
+/// Which runs are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct RunQuery {
+    /// Of these DAGs; `None` for all.
+    pub dag_ids: Option<BTreeSet<DagId>>,
+    /// Of DAGs that the caller may see; `None` for all.
+    pub readable: Option<Arc<BTreeSet<DagId>>>,
+    /// With these text ids; `None` for all.
+    pub run_ids: Option<BTreeSet<String>>,
+    /// In one of these states; `None` for all.
+    pub states: Option<Vec<RunState>>,
+    /// Of one of these types; `None` for all.
+    pub run_types: Option<Vec<RunType>>,
+    /// By logical date.
+    pub logical_date: Range<DateTime<Utc>>,
+    /// By start.
+    pub start_date: Range<DateTime<Utc>>,
+    /// By end.
+    pub end_date: Range<DateTime<Utc>>,
+    /// By last change.
+    pub updated_at: Range<DateTime<Utc>>,
+    /// The order.
+    pub order_by: Option<OrderBy<RunOrder>>,
+    /// The part.
+    pub page: PageRequest,
+}
+
+/// What becomes of one task instance in an [`Amendment`]. It acts on the state at the time of the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InstanceAmendment {
+    /// Starts over, if the state is in `only`: the last try goes to the history, `max_tries` becomes the number of the
+    /// last try plus `retries`, the state `none`, or `restarting` while an attempt is live (which becomes obsolete).
+    /// XComs of the instance are removed.
+    Clear {
+        /// Further tries to grant.
+        retries: u32,
+        /// States that are cleared.
+        only: StateSet,
+    },
+    /// Sets a finished state, if the state is in `only` and differs: start and end are set to now where they are missing
+    /// or the state was not finished, and a live attempt becomes obsolete.
+    Mark {
+        /// The new state.
+        state: TaskState,
+        /// States that are marked.
+        only: StateSet,
+    },
+}
+
+/// A change of a run from outside the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amendment {
+    /// The run.
+    pub run: RunId,
+    /// Its new state; `None` leaves it. `Queued` starts it over: `start_date` and `end_date` become null, `queued_at`
+    /// now, `clear_number` grows by one. A finished state sets `end_date`.
+    pub state: Option<RunState>,
+    /// Changes of instances, in any order; each instance at most once.
+    pub instances: Vec<(InstanceKey, InstanceAmendment)>,
+}
+
+/// Runs.
+#[async_trait]
+pub trait RunStorage {
+    /// Creates runs with their task instances and announces them. Each run is a step of its own.
+    ///
+    /// # Errors
+    /// For each run, in its place: `NotFound` for the version, `AlreadyExists` for the logical date (looked at first) or
+    /// the text id.
+    async fn create_runs(&self, now: DateTime<Utc>, runs: Vec<NewRun>) -> Result<Vec<Result<DagRun>>>;
+
+    /// A run.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn dag_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun>;
+
+    /// A page of runs.
+    async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>>;
+
+    /// Changes runs and their instances from outside the engine, all in one step; each run's `version` grows by one, and
+    /// its owner is told. Returns the runs as they are then, in the order given, each with the keys of the instances that
+    /// changed, sorted.
+    ///
+    /// # Errors
+    /// `NotFound` if one of the runs is gone.
+    async fn amend_runs(
+        &self,
+        now: DateTime<Utc>,
+        amendments: Vec<Amendment>,
+        audit: Option<AuditEntry>,
+    ) -> Result<Vec<(DagRun, Vec<InstanceKey>)>>;
+
+    /// Sets or removes a run's remark.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn set_run_note(&self, now: DateTime<Utc>, run: RunId, note: Option<Note>, audit: Option<AuditEntry>) -> Result<DagRun>;
+
+    /// Forgets a run with all that belongs to it. Its live attempts become obsolete and hold their slots until they have
+    /// ended.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn delete_run(&self, run: RunId, audit: Option<AuditEntry>) -> Result<()>;
+}

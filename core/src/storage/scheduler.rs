@@ -1,0 +1,240 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{PoolStorage, Result};
+use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
+use crate::model::{AttemptPhase, DagRun, DagVersion, LiveAttempt, RunState, TaskEventLog, TaskState};
+use crate::operator::SkipDownstream;
+
+/// A scheduler that is registered with the storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulerSession {
+    /// The storage's key of the scheduler.
+    pub id: SchedulerId,
+    /// Grows each time a scheduler of the same name registers; writes with a lower one are fenced.
+    pub epoch: u64,
+    /// How long it may stay silent before others take its runs.
+    pub lease: Duration,
+}
+
+/// A task instance of a run that a scheduler takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstanceSnapshot {
+    /// Which.
+    pub key: InstanceKey,
+    /// Its own state. Where an attempt is live, that attempt's phase is what holds.
+    pub state: TaskState,
+    /// The number of its last try.
+    pub try_number: u32,
+    /// The last try number after which a failure may still be retried.
+    pub max_tries: u32,
+    /// When its next try may start.
+    pub due_at: Option<DateTime<Utc>>,
+}
+
+/// A run as a scheduler takes it over.
+#[derive(Debug, Clone)]
+pub struct RunSnapshot {
+    /// The run.
+    pub run: DagRun,
+    /// Its task instances, sorted by key.
+    pub instances: Vec<InstanceSnapshot>,
+    /// Its live attempts, obsolete ones included, sorted by key.
+    pub attempts: Vec<LiveAttempt>,
+    /// Decisions of branches whose last try succeeded, sorted by key.
+    pub skips: Vec<(InstanceKey, SkipDownstream)>,
+}
+
+/// A limit that can be full.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The slots of a pool; a pool that does not exist has none.
+    Pool(String),
+    /// The DAG is paused.
+    Paused(DagId),
+    /// `max_active_runs` of a DAG.
+    ActiveRuns(DagId),
+    /// `max_active_tasks` of a DAG.
+    ActiveTasks(DagId),
+    /// `max_active_tis_per_dag` of a task.
+    TaskInDag(DagId, String),
+    /// `max_active_tis_per_dagrun` of a task.
+    TaskInRun(RunId, String),
+}
+
+/// The admission of a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The instance.
+    pub key: InstanceKey,
+    /// The number of the try: one more than that of the last.
+    pub try_number: u32,
+    /// Names the attempt.
+    pub token: AttemptToken,
+    /// Its first phase. With `Running`, it counts as started at the batch's time.
+    pub phase: AttemptPhase,
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// Which attempt.
+    pub token: AttemptToken,
+    /// The instance.
+    pub key: InstanceKey,
+    /// The instance's next state: finished, `up_for_retry`, or `scheduled` for a try that is given back (then the try
+    /// number goes back by one, as if it had not been admitted).
+    pub state: TaskState,
+    /// When it ended.
+    pub end_date: DateTime<Utc>,
+    /// When the next try may start, for `up_for_retry`.
+    pub due_at: Option<DateTime<Utc>>,
+    /// The result, stored as the XCom `return_value`.
+    pub value: Option<Value>,
+    /// Which of the tasks after it are skipped; stored as the XCom `skipmixin_key` unless `None`.
+    pub skip: SkipDownstream,
+}
+
+/// A change that a scheduler makes.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The queued run starts to run: its `start_date` is the batch's time unless it has one. Limits: `Paused`,
+    /// `ActiveRuns`.
+    StartRun,
+    /// The run ends.
+    EndRun(RunState),
+    /// A try is admitted: the attempt becomes live, earlier XComs of the instance are removed. Limits: all but
+    /// `ActiveRuns`.
+    Admit(Admission),
+    /// A queued attempt runs.
+    Started(AttemptToken),
+    /// The current attempt of an instance has ended: the attempt goes away, and the instance takes what it says. Without
+    /// effect, but `Done`, if the attempt is not live.
+    Ended(Arc<Ended>),
+    /// An obsolete attempt has ended: it goes away, and an instance that waited for it as `restarting` becomes `none`. This
+    /// holds whatever the run's version, and also if the run is gone. Without effect, but `Done`, if the attempt is not live
+    /// or not obsolete.
+    Release(AttemptToken),
+    /// An instance that never started is finished: skipped, upstream_failed, or success of an empty task. Start and end
+    /// are the batch's time.
+    Settle(InstanceKey, TaskState),
+    /// The instances wait for room.
+    Schedule(Vec<InstanceKey>),
+}
+
+/// A change of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The run.
+    pub run: RunId,
+    /// The run's version that the change was decided on.
+    pub version: u64,
+    /// What changes.
+    pub change: Change,
+}
+
+/// All that a lane of a scheduler writes in one step.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Who writes.
+    pub session: SchedulerSession,
+    /// The lane, and the number of the batch within it; numbers grow by one.
+    pub lane: u32,
+    /// See `lane`.
+    pub sequence: u64,
+    /// The time of the changes.
+    pub now: DateTime<Utc>,
+    /// Which transitions of task instances go to the event log.
+    pub event_log: TaskEventLog,
+    /// The changes. Those of one run are applied in this order; admissions of all runs compete for limits in this order.
+    pub transitions: Vec<Transition>,
+}
+
+/// What became of a transition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is durable.
+    Done,
+    /// The run was changed from outside, deleted, or taken over: none of its transitions in the batch had an effect.
+    StaleRun,
+    /// The limit is full: this transition had no effect, others of the run may have had theirs. After a
+    /// [`Change::StartRun`] without room, no further transition of the run in the batch has an effect, and each gets the
+    /// same verdict.
+    NoRoom(Limit),
+}
+
+/// What schedulers do.
+#[async_trait]
+pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
+    /// The storage's wall clock: the only one that schedulers and services go by.
+    async fn now(&self) -> Result<DateTime<Utc>>;
+
+    /// Registers a scheduler. One that is registered under the same name is fenced from now on, and its runs belong to
+    /// nobody.
+    async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession>;
+
+    /// Says that the scheduler lives.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn heartbeat(&self, session: &SchedulerSession) -> Result<()>;
+
+    /// Leaves: the scheduler's runs belong to nobody, and its session is fenced.
+    async fn unregister_scheduler(&self, session: &SchedulerSession) -> Result<()>;
+
+    /// Versions of DAGs that were registered after `after`, oldest first, at most `limit`.
+    async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>>;
+
+    /// Takes at most `limit` unfinished runs of these versions (sorted) that belong to nobody or to a scheduler whose
+    /// lease has passed, oldest first; they belong to the session from then on, with their `version` one higher if they
+    /// belonged to somebody before.
+    ///
+    /// Queued runs of a paused DAG, and those that `max_active_runs` would keep queued, are left where they are.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn claim_runs(&self, session: &SchedulerSession, versions: &[DagVersionId], limit: usize) -> Result<Vec<RunSnapshot>>;
+
+    /// The unfinished runs of the session, sorted: what is left to find out after a claim whose answer was lost.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>>;
+
+    /// Reads runs of the session again, after a [`Verdict::StaleRun`] or a change from outside. Runs that are gone, have
+    /// ended or belong to somebody else are left out.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn reload_runs(&self, session: &SchedulerSession, runs: &[RunId]) -> Result<Vec<RunSnapshot>>;
+
+    /// Runs of the session that were changed from outside or deleted since they were claimed, or since
+    /// [`SchedulerStorage::reload_runs`] last named them, sorted.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>>;
+
+    /// Applies a batch in one step, and says for each transition what became of it. A batch that was applied already
+    /// (same lane and sequence) is not applied again; its verdicts are returned once more.
+    ///
+    /// The order within the step: the fence; the runs' versions; then the transitions one after another, each admission
+    /// counting the slots that live attempts hold at that point.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>>;
+
+    /// Waits until something is announced that a scheduler may want to know (a new or changed run, an unpaused DAG, a
+    /// changed limit, a new version), and returns a number that grows with each announcement; at once if that is already
+    /// greater than `seen`. A hint only: announcements may be lost, and nothing may rely on them.
+    async fn announcement(&self, seen: u64) -> u64;
+}

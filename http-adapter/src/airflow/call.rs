@@ -1,0 +1,54 @@
+//! A request that has passed all checks.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::ACCEPT;
+use serde_json::{Map, Value};
+
+use super::accept;
+use super::query::Parameters;
+use crate::access::{Authorizer, Principal};
+
+/// What a handler gets: everything in it fits the document, and the caller may do it.
+#[derive(Debug)]
+pub(crate) struct Call<S = super::State> {
+    /// What all handlers share.
+    pub(crate) state: Arc<S>,
+    /// Who calls; of an open operation, someone without a name and roles.
+    pub(crate) principal: Principal,
+    /// For what only the handler sees: permissions on DAGs that the body names.
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    /// The parts of the path.
+    pub(crate) path: Parameters,
+    /// The query.
+    pub(crate) query: Parameters,
+    /// The body; null for operations without one.
+    pub(crate) body: Value,
+    pub(super) headers: HeaderMap,
+}
+
+impl<S> Call<S> {
+    /// A text of the path, which the router has found there.
+    pub(crate) fn path_text(&self, name: &str) -> &str {
+        self.path.text(name).unwrap_or_default()
+    }
+
+    /// The members of the body; none for operations without one.
+    pub(crate) fn body_members(&mut self) -> Map<String, Value> {
+        match self.body.take() {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        }
+    }
+
+    /// The best of `offered` media types by the `Accept` header; none if nothing fits or nothing was said.
+    pub(crate) fn accepts<'a>(&self, offered: &[&'a str]) -> Option<&'a str> {
+        accept::best_match(
+            self.headers
+                .get(ACCEPT)
+                .and_then(|value| value.to_str().ok()),
+            offered,
+        )
+    }
+}

@@ -1,0 +1,14 @@
+//! Logs of tries.
+
+use super::unanswered;
+use crate::access::{Action, Resource};
+use crate::airflow::State;
+use crate::airflow::operation::{Access, Operation, operation};
+
+pub(super) fn operations() -> Vec<Operation<State>> {
+    vec![operation!(
+        get_log,
+        Access::DagPart(Action::Read, &[Resource::TaskLogs]),
+        unanswered
+    )]
+}

@@ -1,0 +1,41 @@
+//! The operations, each with what it demands and who answers it; one file a resource.
+
+mod dag;
+mod dag_run;
+mod dag_source;
+mod event_log;
+mod import_error;
+mod log;
+mod monitor;
+mod pool;
+mod task;
+mod task_instance;
+mod xcom;
+
+use super::State;
+use super::call::Call;
+use super::operation::{Answer, Operation};
+use super::problem::Problem;
+
+/// All operations that are answered.
+pub(super) fn operations() -> Vec<Operation<State>> {
+    let resources = [
+        dag::operations(),
+        dag_run::operations(),
+        dag_source::operations(),
+        event_log::operations(),
+        import_error::operations(),
+        log::operations(),
+        monitor::operations(),
+        pool::operations(),
+        task::operations(),
+        task_instance::operations(),
+        xcom::operations(),
+    ];
+    resources.into_iter().flatten().collect()
+}
+
+/// Stands where a handler is still to come.
+async fn unanswered(_: Call) -> Answer {
+    Err(Problem::not_implemented())
+}

@@ -1,0 +1,79 @@
+//! Health and version.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::airflow::State;
+use crate::airflow::call::Call;
+use crate::airflow::date;
+use crate::airflow::operation::{Access, Answer, Operation, operation};
+use crate::airflow::reply::Reply;
+
+/// The version whose API this is. Clients read it to learn what they may ask.
+const VERSION: &str = "2.11.2";
+
+/// A scheduler that was silent for longer is not healthy, as in Airflow.
+const SILENCE: TimeDelta = TimeDelta::seconds(30);
+
+pub(super) fn operations() -> Vec<Operation<State>> {
+    vec![
+        operation!(get_health, Access::Open, get_health),
+        operation!(get_version, Access::Open, get_version),
+    ]
+}
+
+async fn get_health(call: Call) -> Answer {
+    let storage = call.state.vitals.storage_answers().await;
+    let heartbeat = if storage {
+        call.state.vitals.scheduler_heartbeat().await
+    } else {
+        None
+    };
+    Ok(Reply::json(&health(
+        storage,
+        heartbeat,
+        call.state.clock.now(),
+    )))
+}
+
+fn health(storage: bool, heartbeat: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Value {
+    let word = |healthy| if healthy { "healthy" } else { "unhealthy" };
+    json!({
+        "metadatabase": {"status": word(storage)},
+        "scheduler": {
+            "status": word(heartbeat.is_some_and(|at| now - at <= SILENCE)),
+            "latest_scheduler_heartbeat": date::show_option(heartbeat),
+        },
+        // Both work inside the scheduler here, as in an Airflow that runs neither on its own.
+        "triggerer": {"status": null, "latest_triggerer_heartbeat": null},
+        "dag_processor": {"status": null, "latest_dag_processor_heartbeat": null},
+    })
+}
+
+async fn get_version(_: Call) -> Answer {
+    Ok(Reply::json(&json!({"git_version": "", "version": VERSION})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_scheduler_is_not_healthy() {
+        let at: DateTime<Utc> = "2024-01-01T00:00:00Z".parse().unwrap();
+        let status = |seconds| {
+            health(true, Some(at), at + TimeDelta::seconds(seconds))["scheduler"]["status"].clone()
+        };
+        assert_eq!(status(30), "healthy");
+        assert_eq!(status(31), "unhealthy");
+        assert_eq!(health(true, None, at)["scheduler"]["status"], "unhealthy");
+        assert_eq!(
+            health(false, None, at)["metadatabase"]["status"],
+            "unhealthy"
+        );
+        assert_eq!(
+            health(true, Some(at), at)["scheduler"]["latest_scheduler_heartbeat"],
+            "2024-01-01T00:00:00+00:00"
+        );
+    }
+}

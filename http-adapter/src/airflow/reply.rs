@@ -1,0 +1,80 @@
+//! Answers of handlers.
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+use super::json;
+use super::problem::Problem;
+use crate::body::Body;
+
+/// What a handler answers.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// 200 with JSON.
+    pub(crate) fn json(value: &Value) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            body: json::to_vec(value),
+        }
+    }
+
+    /// 200 with plain text.
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: "text/plain",
+            body: text.into().into_bytes(),
+        }
+    }
+
+    /// 204. It says that it is JSON, as in Airflow.
+    pub(crate) fn no_content() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            content_type: "application/json",
+            body: Vec::new(),
+        }
+    }
+
+    /// 406: none of the media types that the caller accepts can be given.
+    pub(crate) fn not_acceptable() -> Self {
+        Self {
+            status: StatusCode::NOT_ACCEPTABLE,
+            content_type: "text/html; charset=utf-8",
+            body: b"Not Allowed Accept Header".to_vec(),
+        }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = self.status;
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        response
+    }
+}
+
+impl Problem {
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(json::to_vec(&self.body())));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        for (name, value) in self.headers() {
+            headers.insert(name.clone(), value.clone());
+        }
+        response
+    }
+}

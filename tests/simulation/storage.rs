@@ -1,0 +1,111 @@
+//! A storage that takes time, and that is sometimes away: before a call had its effect, or after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use updraft_core::clock::{Clock, SimulatedClock};
+use updraft_core::id::{DagVersionId, RunId};
+use updraft_core::model::{AuditEntry, DagVersion, Pool, PoolUsage};
+use updraft_core::storage::*;
+
+use super::dice::Dice;
+
+#[derive(Debug)]
+pub struct Stuttering {
+    pub inner: Arc<dyn Storage>,
+    pub clock: SimulatedClock,
+    pub dice: Dice,
+    pub stutters: bool,
+}
+
+impl Stuttering {
+    async fn delay(&self) {
+        if self.stutters {
+            self.clock.sleep(Duration::from_micros(self.dice.below(2000))).await;
+        }
+    }
+
+    async fn before(&self) -> Result<()> {
+        self.delay().await;
+        self.maybe_away()
+    }
+
+    async fn after<T>(&self, result: Result<T>) -> Result<T> {
+        self.delay().await;
+        self.maybe_away()?;
+        result
+    }
+
+    fn maybe_away(&self) -> Result<()> {
+        if self.stutters && self.dice.one_in(50) { Err(StorageError::Unavailable("away".into())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl PoolStorage for Stuttering {
+    async fn pool(&self, name: &str) -> Result<PoolUsage> {
+        self.inner.pool(name).await
+    }
+    async fn pools(&self, order_by: Option<OrderBy<PoolOrder>>, page: PageRequest) -> Result<Page<PoolUsage>> {
+        self.before().await?;
+        self.after(self.inner.pools(order_by, page).await).await
+    }
+    async fn create_pool(&self, pool: Pool, audit: Option<AuditEntry>) -> Result<PoolUsage> {
+        self.inner.create_pool(pool, audit).await
+    }
+    async fn update_pool(&self, name: &str, update: PoolUpdate, audit: Option<AuditEntry>) -> Result<PoolUsage> {
+        self.inner.update_pool(name, update, audit).await
+    }
+    async fn delete_pool(&self, name: &str, audit: Option<AuditEntry>) -> Result<()> {
+        self.inner.delete_pool(name, audit).await
+    }
+}
+
+#[async_trait]
+impl SchedulerStorage for Stuttering {
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        self.before().await?;
+        self.inner.now().await
+    }
+    async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession> {
+        self.before().await?;
+        self.after(self.inner.register_scheduler(name, lease).await).await
+    }
+    async fn heartbeat(&self, session: &SchedulerSession) -> Result<()> {
+        self.before().await?;
+        self.after(self.inner.heartbeat(session).await).await
+    }
+    async fn unregister_scheduler(&self, session: &SchedulerSession) -> Result<()> {
+        self.before().await?;
+        self.inner.unregister_scheduler(session).await
+    }
+    async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>> {
+        self.before().await?;
+        self.after(self.inner.versions_after(after, limit).await).await
+    }
+    async fn claim_runs(&self, session: &SchedulerSession, versions: &[DagVersionId], limit: usize) -> Result<Vec<RunSnapshot>> {
+        self.before().await?;
+        self.after(self.inner.claim_runs(session, versions, limit).await).await
+    }
+    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
+        self.before().await?;
+        self.after(self.inner.owned_runs(session).await).await
+    }
+    async fn reload_runs(&self, session: &SchedulerSession, runs: &[RunId]) -> Result<Vec<RunSnapshot>> {
+        self.before().await?;
+        self.after(self.inner.reload_runs(session, runs).await).await
+    }
+    async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
+        self.before().await?;
+        self.after(self.inner.changed_runs(session).await).await
+    }
+    async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
+        self.before().await?;
+        self.after(self.inner.commit(batch).await).await
+    }
+    async fn announcement(&self, seen: u64) -> u64 {
+        self.inner.announcement(seen).await
+    }
+}
