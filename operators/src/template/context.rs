@@ -196,11 +196,14 @@ fn root(facts: &TemplateFacts, lookup: Arc<dyn Lookup>) -> Result<Value, Error> 
     let dag_run = run_record(facts, &dag)?;
     let task = task_record(facts, &dag, &names)?;
     let instance = instance_record(facts, &dag_run, &task, lookup)?;
-    names.extend([("dag", dag), ("dag_run", dag_run), ("task", task), ("ti", instance.clone()), ("task_instance", instance)]);
-    names.insert(
-        "__facts__",
-        Value::from_object(Facts { now: facts.now, random: AtomicU64::new(facts.seed) }),
-    );
+    names.extend([
+        ("dag", dag),
+        ("dag_run", dag_run),
+        ("task", task),
+        ("ti", instance.clone()),
+        ("task_instance", instance),
+    ]);
+    names.insert("__facts__", Value::from_object(Facts { now: facts.now, random: AtomicU64::new(facts.seed) }));
     let mut entries: Entries = names.into_iter().map(|(name, value)| (Key(Value::from(name)), value)).collect();
     for (name, value) in &facts.more {
         entries.insert(Key(Value::from(name.as_str())), from_json(value)?);
@@ -314,8 +317,7 @@ fn instance_record(
     let fields = fields(known, &facts.task_instance)?;
     let state = fields.get("state").map(ToString::to_string).unwrap_or_default();
     let mapped = if facts.map_index >= 0 { format!("map_index={} ", facts.map_index) } else { String::new() };
-    let shown =
-        format!("<TaskInstance: {}.{} {} {mapped}[{state}]>", facts.dag_id, facts.task_id, facts.run_id);
+    let shown = format!("<TaskInstance: {}.{} {} {mapped}[{state}]>", facts.dag_id, facts.task_id, facts.run_id);
     Ok(Record { name: "TaskInstance", shown, fields, kind: RecordKind::TaskInstance(lookup) }.into_value())
 }
 
@@ -372,7 +374,8 @@ impl Record {
         ];
         let fields = fields(known, &vec![])?;
         let shown = connection.conn_id.clone();
-        Ok(Record { name: "Connection", shown, fields, kind: RecordKind::Connection(Box::new(connection)) }.into_value())
+        Ok(Record { name: "Connection", shown, fields, kind: RecordKind::Connection(Box::new(connection)) }
+            .into_value())
     }
 
     pub(super) fn type_name(&self) -> &'static str {

@@ -63,7 +63,12 @@ impl TemplateError {
     }
 
     pub(super) fn syntax(message: impl Into<String>, line: usize) -> Self {
-        TemplateError { kind: TemplateErrorKind::Syntax, message: message.into(), line: Some(line), path: String::new() }
+        TemplateError {
+            kind: TemplateErrorKind::Syntax,
+            message: message.into(),
+            line: Some(line),
+            path: String::new(),
+        }
     }
 
     pub(super) fn limit(message: impl Into<String>) -> Self {

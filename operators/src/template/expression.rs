@@ -368,7 +368,9 @@ impl<'l, 's> Expressions<'l, 's> {
                 match self.lexer.next()? {
                     Token::Name(name) => attribute = Some((name, before)),
                     Token::Integer(index) => keys.push(index),
-                    other => return Err(self.lexer.error(format!("expected name or number, got {}", other.describe()))),
+                    other => {
+                        return Err(self.lexer.error(format!("expected name or number, got {}", other.describe())));
+                    }
                 }
                 continue;
             }
@@ -395,10 +397,7 @@ impl<'l, 's> Expressions<'l, 's> {
                     };
                     let arguments = self.arguments()?;
                     base_end = self.lexer.last_end();
-                    base = Lowered {
-                        code: format!("{callee}({arguments})"),
-                        name: Some(self.text(start, base_end)),
-                    };
+                    base = Lowered { code: format!("{callee}({arguments})"), name: Some(self.text(start, base_end)) };
                     continue;
                 }
                 if let Some((name, _)) = attribute.take() {
@@ -577,8 +576,21 @@ impl<'l, 's> Expressions<'l, 's> {
                 // These look at the type only, and so may be asked of what is undefined.
                 let asks_undefined = matches!(
                     name,
-                    "defined" | "undefined" | "none" | "sameas" | "string" | "number" | "integer" | "float" | "boolean"
-                        | "true" | "false" | "mapping" | "callable" | "sequence" | "escaped"
+                    "defined"
+                        | "undefined"
+                        | "none"
+                        | "sameas"
+                        | "string"
+                        | "number"
+                        | "integer"
+                        | "float"
+                        | "boolean"
+                        | "true"
+                        | "false"
+                        | "mapping"
+                        | "callable"
+                        | "sequence"
+                        | "escaped"
                 );
                 let input = if asks_undefined { value.code } else { value.required() };
                 let not = if negated { "not " } else { "" };

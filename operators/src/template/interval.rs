@@ -124,15 +124,12 @@ impl Span {
             Kind::Interval(_) => self.to_string(),
             Kind::Timedelta => {
                 let within = self.microseconds.rem_euclid(DAY);
-                let fields: Vec<String> = [
-                    ("days", self.days()),
-                    ("seconds", within / SECOND),
-                    ("microseconds", within % SECOND),
-                ]
-                .into_iter()
-                .filter(|(_, count)| *count != 0)
-                .map(|(name, count)| format!("{name}={count}"))
-                .collect();
+                let fields: Vec<String> =
+                    [("days", self.days()), ("seconds", within / SECOND), ("microseconds", within % SECOND)]
+                        .into_iter()
+                        .filter(|(_, count)| *count != 0)
+                        .map(|(name, count)| format!("{name}={count}"))
+                        .collect();
                 match fields.is_empty() {
                     true => "datetime.timedelta(0)".to_owned(),
                     false => format!("datetime.timedelta({})", fields.join(", ")),

@@ -38,10 +38,13 @@ pub(super) fn module() -> Value {
                     "<module 'json'>",
                     vec![
                         ("dumps", Function::value("dumps", |state, args| json::dumps_call(state, Args::new(args)))),
-                        ("loads", Function::value("loads", |state, args| {
-                            let source = text(&Args::new(args).one("loads")?, "loads")?;
-                            json::loads(state, &source)
-                        })),
+                        (
+                            "loads",
+                            Function::value("loads", |state, args| {
+                                let source = text(&Args::new(args).one("loads")?, "loads")?;
+                                json::loads(state, &source)
+                            }),
+                        ),
                     ],
                 ),
             ),
@@ -153,7 +156,7 @@ fn ds_format_locale(state: &mut State, args: &[Value]) -> Result<Value, Error> {
         while c.is_ascii_alphabetic() && chars.next_if_eq(&c).is_some() {
             count += 1;
         }
-        pattern.push_str(match (c, count) {
+        let token = match (c, count) {
             ('y', 2) => "YY",
             ('y', _) => "YYYY",
             ('M' | 'L', 1) => "M",
@@ -187,7 +190,8 @@ fn ds_format_locale(state: &mut State, args: &[Value]) -> Result<Value, Error> {
                 pattern.push(c);
                 ""
             }
-        });
+        };
+        pattern.push_str(token);
     }
     pendulum_format::format(&moment, &pattern).map(Value::from)
 }
@@ -346,12 +350,19 @@ fn parse(_state: &mut State, args: &[Value]) -> Result<Value, Error> {
     let source = text(&needed(source, "parse", "timestr")?, "parse")?;
     let trimmed = source.trim();
     let others = [
-        "%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%Y%m%dT%H%M%S", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y", "%d %b %Y", "%d %B %Y",
-        "%b %d, %Y", "%B %d, %Y", "%Y-%m",
+        "%Y/%m/%d %H:%M:%S",
+        "%Y/%m/%d",
+        "%Y%m%dT%H%M%S",
+        "%m/%d/%Y %H:%M:%S",
+        "%m/%d/%Y",
+        "%d %b %Y",
+        "%d %B %Y",
+        "%b %d, %Y",
+        "%B %d, %Y",
+        "%Y-%m",
     ];
-    let parsed = from_iso(trimmed).or_else(|error| {
-        others.iter().find_map(|format| strptime(trimmed, format).ok()).ok_or(error)
-    });
+    let parsed =
+        from_iso(trimmed).or_else(|error| others.iter().find_map(|format| strptime(trimmed, format).ok()).ok_or(error));
     match parsed {
         Ok(moment) => Ok(Value::from_object(moment)),
         Err(_) => Err(invalid(format!("Unknown string format: {source}"))),
@@ -418,8 +429,20 @@ pub(super) struct RelativeDelta {
 impl RelativeDelta {
     fn call(_state: &mut State, args: &[Value]) -> Result<Value, Error> {
         let names = [
-            "years", "months", "days", "weeks", "hours", "minutes", "seconds", "microseconds", "year", "month", "day",
-            "hour", "minute", "second",
+            "years",
+            "months",
+            "days",
+            "weeks",
+            "hours",
+            "minutes",
+            "seconds",
+            "microseconds",
+            "year",
+            "month",
+            "day",
+            "hour",
+            "minute",
+            "second",
         ];
         let args = Args::new(args);
         if !args.positional.is_empty() {

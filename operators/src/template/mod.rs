@@ -102,7 +102,7 @@ impl Renderer {
         let lowered = statement::lower(template)?;
         let compiled = self.environment.template_from_named_str("template", &lowered)?;
         let mut output = Output { bytes: Vec::new(), full: false };
-        let result = compiled.render_to_write(context.root.clone(), &mut output);
+        let result = compiled.render_captured_to(context.root.clone(), &mut output).map(|_| ());
         if output.full {
             return Err(TemplateError::limit(format!("the template renders to more than {MAX_OUTPUT} bytes")));
         }

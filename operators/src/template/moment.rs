@@ -178,10 +178,9 @@ impl Moment {
         match self.zone {
             Zone::Naive => {}
             Zone::Fixed(0) if !self.is_pendulum => fields.push("tzinfo=datetime.timezone.utc".to_owned()),
-            Zone::Fixed(offset) => fields.push(format!(
-                "tzinfo=FixedTimezone({offset}, name=\"{}\")",
-                offset_text(offset, ":")
-            )),
+            Zone::Fixed(offset) => {
+                fields.push(format!("tzinfo=FixedTimezone({offset}, name=\"{}\")", offset_text(offset, ":")))
+            }
             Zone::Named(tz) => fields.push(format!("tzinfo=Timezone('{}')", tz.name())),
         }
         let name = if self.is_pendulum { "DateTime" } else { "datetime.datetime" };
@@ -283,8 +282,8 @@ impl Object for Moment {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let name = key.as_str()?;
-        let from_parts = date_field(self.local.date(), name, self.is_pendulum)
-            .or_else(|| time_field(self.local.time(), name));
+        let from_parts =
+            date_field(self.local.date(), name, self.is_pendulum).or_else(|| time_field(self.local.time(), name));
         if from_parts.is_some() {
             return from_parts;
         }

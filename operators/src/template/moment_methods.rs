@@ -129,7 +129,9 @@ pub(super) fn call(moment: &Arc<Moment>, state: &mut State, method: &str, values
         "to_rfc3339_string" => Ok(Value::from(moment.iso("T"))),
         "to_atom_string" | "to_w3c_string" => with_offset(moment, "%Y-%m-%dT%H:%M:%S", ":"),
         "to_rfc822_string" | "to_rfc1036_string" => with_offset(moment, "%a, %d %b %y %H:%M:%S ", ""),
-        "to_rfc1123_string" | "to_rfc2822_string" | "to_rss_string" => with_offset(moment, "%a, %d %b %Y %H:%M:%S ", ""),
+        "to_rfc1123_string" | "to_rfc2822_string" | "to_rss_string" => {
+            with_offset(moment, "%a, %d %b %Y %H:%M:%S ", "")
+        }
         "to_cookie_string" => with_zone(moment, "%A, %d-%b-%Y %H:%M:%S "),
         "to_rfc850_string" => with_zone(moment, "%A, %d-%b-%y %H:%M:%S "),
         _ => Err(no_method(moment, method)),
@@ -331,11 +333,7 @@ fn first_or_last_of(moment: &Moment, args: Args, method: &str) -> Result<Value, 
         _ => 12,
     };
     let day = weekday(day)?;
-    let mut found = if method == "first_of" {
-        first
-    } else {
-        add_calendar(first, 0, months, -1)?
-    };
+    let mut found = if method == "first_of" { first } else { add_calendar(first, 0, months, -1)? };
     let step = if method == "first_of" { 1 } else { -1 };
     while day.is_some_and(|day| found.weekday().num_days_from_monday() != day) {
         found += TimeDelta::days(step);

@@ -86,9 +86,8 @@ fn iter(state: &mut State, args: &[Value]) -> Result<Value, Error> {
 }
 
 fn check_unpack(state: &mut State, value: &Value, count: usize) -> Result<Vec<Value>, Error> {
-    let items = python::iterate(state, value).map_err(|_| {
-        invalid(format!("cannot unpack non-iterable {} object", type_name(value)))
-    })?;
+    let items = python::iterate(state, value)
+        .map_err(|_| invalid(format!("cannot unpack non-iterable {} object", type_name(value))))?;
     match items.len().cmp(&count) {
         Ordering::Equal => Ok(items),
         Ordering::Less => Err(invalid(format!("not enough values to unpack (expected {count}, got {})", items.len()))),
@@ -278,10 +277,7 @@ pub(super) fn contains(state: &mut State, container: &Value, item: &Value) -> Re
     if let Some(text) = container.as_str() {
         return match item.as_str() {
             Some(part) => Ok(text.contains(part)),
-            None => Err(invalid(format!(
-                "'in <string>' requires string as left operand, not {}",
-                type_name(item)
-            ))),
+            None => Err(invalid(format!("'in <string>' requires string as left operand, not {}", type_name(item)))),
         };
     }
     if let Some(dict) = container.downcast_object_ref::<Dict>() {
@@ -448,7 +444,9 @@ fn spans(a: &Value, operator: &str, b: &Value) -> Result<Option<Value>, Error> {
             _ => Ok(None),
         };
     }
-    if operator == "+" && moment(b).is_some() && (span(a).is_some() || a.downcast_object_ref::<RelativeDelta>().is_some())
+    if operator == "+"
+        && moment(b).is_some()
+        && (span(a).is_some() || a.downcast_object_ref::<RelativeDelta>().is_some())
     {
         return spans(b, operator, a);
     }

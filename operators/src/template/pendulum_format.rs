@@ -9,9 +9,9 @@ use super::strftime::{day_name, month_name};
 
 // The longer come first, as each takes what it can.
 const TOKENS: [&str; 47] = [
-    "LLLL", "LLL", "LTS", "LT", "LL", "L", "YYYY", "YY", "Y", "Qo", "Q", "MMMM", "MMM", "MM", "Mo", "M", "DDDo", "DDDD",
-    "DDD", "DD", "Do", "D", "dddd", "ddd", "dd", "do", "d", "E", "HH", "H", "hh", "h", "mm", "m", "ss", "s", "SSSSSS",
-    "SSSSS", "SSSS", "SSS", "SS", "S", "X", "x", "ZZ", "zz", "A",
+    "LLLL", "LLL", "LTS", "LT", "LL", "L", "YYYY", "YY", "Y", "Qo", "Q", "MMMM", "MMM", "MM", "Mo", "M", "DDDo",
+    "DDDD", "DDD", "DD", "Do", "D", "dddd", "ddd", "dd", "do", "d", "E", "HH", "H", "hh", "h", "mm", "m", "ss", "s",
+    "SSSSSS", "SSSSS", "SSSS", "SSS", "SS", "S", "X", "x", "ZZ", "zz", "A",
 ];
 
 /// Formats a moment by pendulum's tokens, in English.

@@ -324,9 +324,7 @@ fn compare_with(a: &Value, b: &Value, left: &mut usize) -> Option<Ordering> {
         }
         let (a, b) = (a.lock().clone(), b.lock().clone());
         let same = a.len() == b.len()
-            && a.iter().all(|(key, a)| {
-                b.get(key).is_some_and(|b| compare_with(a, b, left) == Some(Ordering::Equal))
-            });
+            && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| compare_with(a, b, left) == Some(Ordering::Equal)));
         return same.then_some(Ordering::Equal);
     }
     match (a.downcast_object_ref::<Record>(), b.downcast_object_ref::<Record>()) {

@@ -77,7 +77,8 @@ fn present(value: Option<Value>) -> Option<Value> {
 fn batch(state: &mut State, value: Value, args: Args) -> Result<Value, Error> {
     let [count, fill] = args.bind("batch", ["linecount", "fill_with"])?;
     let count = integer(Some(needed(count, "batch", "linecount")?), 1)?;
-    let count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| invalid("batch() needs a count"))?;
+    let count =
+        usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| invalid("batch() needs a count"))?;
     let mut batches = Vec::new();
     for chunk in python::iterate(state, &value)?.chunks(count) {
         let mut chunk = chunk.to_vec();
@@ -93,7 +94,8 @@ fn batch(state: &mut State, value: Value, args: Args) -> Result<Value, Error> {
 fn slice(state: &mut State, value: Value, args: Args) -> Result<Value, Error> {
     let [count, fill] = args.bind("slice", ["slices", "fill_with"])?;
     let count = integer(Some(needed(count, "slice", "slices")?), 1)?;
-    let count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| invalid("slice() needs a count"))?;
+    let count =
+        usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| invalid("slice() needs a count"))?;
     spend(state, count)?;
     let items = python::iterate(state, &value)?;
     let (each, extra) = (items.len() / count, items.len() % count);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::error::TemplateError;
-use super::expression::{Expressions, quote};
+use super::expression::Expressions;
 use super::lexer::{Lexer, Token, line_at};
 
 /// How deep tags may nest; each level costs stack in the engine's parser.
@@ -45,7 +45,8 @@ pub(super) fn lower(template: &str) -> Result<String, TemplateError> {
     }
     push_text(&mut out, &source[position..]);
     if let Some(open) = tags.open.last() {
-        let message = format!("Unexpected end of template. The innermost block that needs to be closed is '{}'", open.name);
+        let message =
+            format!("Unexpected end of template. The innermost block that needs to be closed is '{}'", open.name);
         return Err(TemplateError::syntax(message, line_at(source, source.len())));
     }
     // The engine drops one newline at the end, as Jinja2 does; ours is gone already.
@@ -398,11 +399,15 @@ pub(super) fn is_plain(template: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::expression::quote;
     use super::*;
 
     #[test]
     fn expressions_become_calls_and_lines_stay() {
-        assert_eq!(lower("a {{ 1 + 2 ~ 'x' }} b").expect("lowers"), "a {{ __math__(1, \"+\", __concat__(2, \"x\")) }} b");
+        assert_eq!(
+            lower("a {{ 1 + 2 ~ 'x' }} b").expect("lowers"),
+            "a {{ __math__(1, \"+\", __concat__(2, \"x\")) }} b"
+        );
         assert_eq!(
             lower("{{ a.b[0]\n}}\n{{ c|default(1) }}").expect("lowers"),
             "{{ __defined__(__get__(a, \"a\", \"b\", 0), \"a.b[0]\")\n }}\n{{ __defined__(c|default(1), \"c|default(1)\") }}"

@@ -10,7 +10,17 @@ use super::moment::{Moment, Zone, offset_text};
 use super::work::spend;
 
 pub(super) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 pub(super) const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -40,7 +50,8 @@ pub(super) fn strftime(
         out.push_str(&rest[..found]);
         let directive = &rest[found + 1..];
         let flags = directive.len() - directive.trim_start_matches(['-', '_', '0', '^', '#']).len();
-        let width = directive[flags..].len() - directive[flags..].trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let width =
+            directive[flags..].len() - directive[flags..].trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let Some(code) = directive[flags + width..].chars().next() else {
             out.push_str(&rest[found..]);
             return Ok(out);
@@ -49,7 +60,8 @@ pub(super) fn strftime(
         if width > 3 {
             return Err(limit("the width in a date format is too large"));
         }
-        match directive_text(at, offset, zone, code, &directive[..flags], directive[flags..flags + width].parse().ok()) {
+        match directive_text(at, offset, zone, code, &directive[..flags], directive[flags..flags + width].parse().ok())
+        {
             Some(text) => out.push_str(&text),
             None => out.push_str(&rest[found..=found + length]),
         }
@@ -287,7 +299,8 @@ pub(super) fn parse_offset(text: &str) -> Option<(i32, &str)> {
         b'-' => -1,
         _ => return None,
     };
-    let two = |text: &str| text.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse::<i32>().ok();
+    let two =
+        |text: &str| text.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse::<i32>().ok();
     let hours = two(&text[1..])?;
     let rest = &text[3..];
     let after = rest.strip_prefix(':').unwrap_or(rest);

@@ -1,11 +1,13 @@
 //! Jinja2's tests: what stands after `is`.
 
+use std::sync::Arc;
+
 use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::args::{Args, needed};
 use super::error::invalid;
-use super::object::is_undefined;
+use super::object::{Dict, List, is_undefined};
 use super::operators::{calculate, holds, is_callable};
 use super::python::{self, integer};
 use super::sequence_filters::is_iterable;
@@ -48,8 +50,12 @@ pub(super) fn register(env: &mut Environment<'_>) {
         }),
         ("sameas", |_, value, args| {
             let other = args.one("sameas")?;
-            Ok(match (value.as_object(), other.as_object()) {
-                (Some(a), Some(b)) => std::ptr::addr_eq(std::ptr::from_ref(&**a), std::ptr::from_ref(&**b)),
+            // Containers are one only if a change of either shows in both.
+            let (a, b) = (value.downcast_object::<List>(), other.downcast_object::<List>());
+            let (c, d) = (value.downcast_object::<Dict>(), other.downcast_object::<Dict>());
+            Ok(match (a, b, c, d) {
+                (Some(a), Some(b), ..) => Arc::ptr_eq(&a, &b),
+                (.., Some(a), Some(b)) => Arc::ptr_eq(&a, &b),
                 _ => value.kind() == other.kind() && python::equal(value, &other),
             })
         }),
@@ -69,15 +75,21 @@ pub(super) fn register(env: &mut Environment<'_>) {
         ("<=", |state, value, args| compare(state, value, "<=", args)),
         ("le", |state, value, args| compare(state, value, "<=", args)),
         ("in", |state, value, args| compare(state, value, "in", args)),
-        ("filter", |state, value, _| Ok(match value.as_str() {
-            Some(name) => state.apply_filter(name, &[]).is_err_and(|error| error.kind() != ErrorKind::UnknownFilter),
-            None => false,
-        })),
+        ("filter", |state, value, _| {
+            Ok(match value.as_str() {
+                Some(name) => {
+                    state.apply_filter(name, &[]).is_err_and(|error| error.kind() != ErrorKind::UnknownFilter)
+                }
+                None => false,
+            })
+        }),
         // Ours all refuse to be called without a value: any other error means that there is none of that name.
-        ("test", |state, value, _| Ok(match value.as_str() {
-            Some(name) => state.perform_test(name, &[]).is_err_and(|error| error.kind() != ErrorKind::UnknownTest),
-            None => false,
-        })),
+        ("test", |state, value, _| {
+            Ok(match value.as_str() {
+                Some(name) => state.perform_test(name, &[]).is_err_and(|error| error.kind() != ErrorKind::UnknownTest),
+                None => false,
+            })
+        }),
     ];
     for (name, test) in tests {
         env.add_test(name, move |state: &mut State, values: Rest<ValueOrKwargs>| {

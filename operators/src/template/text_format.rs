@@ -265,7 +265,7 @@ pub(super) fn percent(state: &mut State, format: &str, values: &Value) -> Result
             }
             at += 1;
         }
-        let mut take = |next: &mut usize| -> Result<Value, Error> {
+        let take = |next: &mut usize| -> Result<Value, Error> {
             let value = positional.get(*next).cloned();
             *next += 1;
             value.ok_or_else(|| invalid("not enough arguments for format string"))
@@ -325,7 +325,8 @@ fn percent_value(state: &mut State, mut spec: Spec, kind: char, value: &Value, a
     }
     spec.kind = kind;
     let real_number = || {
-        number(value).ok_or_else(|| invalid(format!("%{kind} format: a real number is required, not {}", type_name(value))))
+        number(value)
+            .ok_or_else(|| invalid(format!("%{kind} format: a real number is required, not {}", type_name(value))))
     };
     match kind {
         's' | 'r' | 'a' => {
@@ -360,10 +361,9 @@ fn percent_value(state: &mut State, mut spec: Spec, kind: char, value: &Value, a
             };
             spec.text(state, &text, '>')
         }
-        other => Err(invalid(format!(
-            "unsupported format character '{other}' ({:#x}) at index {at}",
-            u32::from(other)
-        ))),
+        other => {
+            Err(invalid(format!("unsupported format character '{other}' ({:#x}) at index {at}", u32::from(other))))
+        }
     }
 }
 
@@ -474,7 +474,8 @@ fn field_text(
         }
         (value, rest) = (next, after);
     }
-    let spec = if spec.contains('{') { fill(state, spec, positional, named, automatic, depth + 1)? } else { spec.to_owned() };
+    let spec =
+        if spec.contains('{') { fill(state, spec, positional, named, automatic, depth + 1)? } else { spec.to_owned() };
     match conversion {
         None => formatted(state, &value, &spec),
         Some("r" | "a") => {

@@ -123,7 +123,8 @@ fn text_method(state: &mut State, this: &str, method: &str, values: &[Value]) ->
         "format" => text_format::braces(state, this, &args.positional, &args.named).map(Value::from),
         "format_map" => {
             let source = args.one("format_map")?;
-            let named = super::dict_methods::entries_of(state, Args { positional: vec![source], named: vec![] }, "dict")?;
+            let named =
+                super::dict_methods::entries_of(state, Args { positional: vec![source], named: vec![] }, "dict")?;
             let named: Vec<_> = named.into_iter().map(|(key, value)| (key.0.to_string(), value)).collect();
             text_format::braces(state, this, &[], &named).map(Value::from)
         }
@@ -189,7 +190,8 @@ fn text_method(state: &mut State, this: &str, method: &str, values: &[Value]) ->
 
 fn is_decimal(c: char) -> bool {
     // Digits of any script come in runs of ten; fractions and numerals of words do not count.
-    c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric() && !c.is_alphabetic() && !matches!(c, '¼'..='¾' | '⅐'..='↉' | '①'..='⒛'))
+    c.is_ascii_digit()
+        || (!c.is_ascii() && c.is_numeric() && !c.is_alphabetic() && !matches!(c, '¼'..='¾' | '⅐'..='↉' | '①'..='⒛'))
 }
 
 fn is_case(text: &str, wanted: fn(char) -> bool, other: fn(char) -> bool) -> bool {
@@ -307,7 +309,11 @@ fn rsplit(this: &str, args: Args) -> Result<Value, Error> {
             let mut rest = this.trim_end();
             while !rest.is_empty() {
                 let start = match parts.len() < most {
-                    true => rest.char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(at, c)| at + c.len_utf8()),
+                    true => rest
+                        .char_indices()
+                        .rev()
+                        .find(|(_, c)| c.is_whitespace())
+                        .map_or(0, |(at, c)| at + c.len_utf8()),
                     false => 0,
                 };
                 parts.push(Value::from(&rest[start..]));
