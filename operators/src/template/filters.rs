@@ -1,7 +1,7 @@
 //! Jinja2's and Airflow's filters on single values; those on sequences stand in `sequence_filters`.
 
 use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::args::{Args, flag, integer as integer_argument, kwargs, needed, text};
 use super::error::{invalid, undefined};
@@ -94,7 +94,10 @@ pub(super) fn apply(state: &mut State, name: &str, value: Value, args: &Args) ->
     if !args.named.is_empty() {
         values.push(kwargs(args.named.clone()));
     }
-    state.apply_filter(name, &values)
+    state.apply_filter(name, &values).map_err(|error| match error.kind() {
+        ErrorKind::UnknownFilter => invalid(format!("No filter named '{name}'.")),
+        _ => error,
+    })
 }
 
 fn abs(_state: &mut State, value: Value, _args: Args) -> Result<Value, Error> {

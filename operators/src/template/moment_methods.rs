@@ -122,9 +122,10 @@ pub(super) fn call(moment: &Arc<Moment>, state: &mut State, method: &str, values
         "to_datetime_string" => shown("%Y-%m-%d %H:%M:%S"),
         "to_day_datetime_string" => shown("%a, %b %-d, %Y %-I:%M %p"),
         "to_iso8601_string" => {
+            // pendulum writes the zone UTC as Z here, and an offset of zero in full.
             let iso = moment.iso("T");
-            // pendulum writes UTC as Z only where the zone is its own UTC object; Airflow's is a zone by name.
-            Ok(Value::from(iso))
+            let utc = moment.zone() == Zone::Named(chrono_tz::Tz::UTC);
+            Ok(Value::from(if utc { iso.replace("+00:00", "Z") } else { iso }))
         }
         "to_rfc3339_string" => Ok(Value::from(moment.iso("T"))),
         "to_atom_string" | "to_w3c_string" => with_offset(moment, "%Y-%m-%dT%H:%M:%S", ":"),

@@ -175,6 +175,9 @@ pub(super) fn item(value: &Value, key: &Value) -> Result<Value, Error> {
             None => value.get_item_by_index(index).unwrap_or_default(),
         });
     }
+    if index.is_none() && key.kind() == ValueKind::Number {
+        return Ok(Value::UNDEFINED);
+    }
     if number(value).is_some() && key.as_str() == Some("real") {
         return Ok(value.clone());
     }

@@ -98,11 +98,7 @@ pub(super) fn from_integer(integer: i128) -> Value {
 /// Python's `str()`.
 pub(super) fn print(state: &mut State, value: &Value) -> Result<String, Error> {
     let mut out = String::new();
-    if let Some(text) = value.as_str() {
-        out.push_str(text);
-    } else {
-        push(&mut out, value, false)?;
-    }
+    push(&mut out, value, false)?;
     spend(state, out.len())?;
     Ok(out)
 }

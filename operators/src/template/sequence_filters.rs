@@ -1,7 +1,7 @@
 //! Jinja2's filters on sequences.
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, State, Value};
+use minijinja::{Error, ErrorKind, State, Value};
 
 use super::args::{Args, flag, integer, kwargs, needed, text};
 use super::error::{invalid, undefined};
@@ -295,7 +295,10 @@ fn select(state: &mut State, value: Value, args: Args, by_attribute: bool, keep:
                 if !named.is_empty() {
                     values.push(kwargs(named.clone()));
                 }
-                state.perform_test(test, &values)?
+                state.perform_test(test, &values).map_err(|error| match error.kind() {
+                    ErrorKind::UnknownTest => invalid(format!("No test named '{test}'.")),
+                    _ => error,
+                })?
             }
             None => match &attribute {
                 Some(attribute) => defined(subject, &item, attribute)?.is_true(),

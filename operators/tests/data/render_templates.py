@@ -190,7 +190,8 @@ def build():
 
     run_of(WORLD["previous_success"], state="success")
     contexts = {}
-    for name, facts in WORLD["runs"].items():
+    # The run without a configuration comes first: Airflow merges the other's into the task's own params.
+    for name, facts in sorted(WORLD["runs"].items(), reverse=True):
         run = run_of(facts, conf=WORLD["conf"] if name == "manual" else None)
         for source, values in WORLD["xcoms"].items():
             for key, value in values.items():
