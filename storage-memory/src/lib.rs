@@ -19,11 +19,8 @@ mod xcom;
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use updraft_core::clock::Clock;
-use updraft_core::storage::{Result, Storage};
 
 use state::State;
 
@@ -37,11 +34,7 @@ pub struct MemoryStorage {
 impl MemoryStorage {
     /// An empty storage whose wall clock is `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            state: Mutex::new(State::new()),
-            announcements: watch::Sender::new(0),
-        }
+        Self { clock, state: Mutex::new(State::new()), announcements: watch::Sender::new(0) }
     }
 
     /// A panic under the lock is a bug; what the state holds then is still the best there is.
@@ -57,12 +50,5 @@ impl MemoryStorage {
 impl Debug for MemoryStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MemoryStorage")
-    }
-}
-
-#[async_trait]
-impl Storage for MemoryStorage {
-    async fn now(&self) -> Result<DateTime<Utc>> {
-        Ok(self.clock.now())
     }
 }
