@@ -1,1 +1,3 @@
 //! Updraft's built-in operators: processes and templates.
+
+pub mod template;

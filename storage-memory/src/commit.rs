@@ -40,17 +40,14 @@ struct Step<'a> {
     session: &'a SchedulerSession,
     now: DateTime<Utc>,
     event_log: TaskEventLog,
-    /// Whether somebody else may want to know.
-    is_news: bool,
 }
 
 impl State {
-    /// Applies a batch; also says whether it is worth an announcement.
-    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<(Vec<Verdict>, bool)> {
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<Vec<Verdict>> {
         let scheduler = self.session(&batch.session)?;
         if let Some(lane) = scheduler.lanes.get(&batch.lane) {
             if lane.sequence == batch.sequence {
-                return Ok((lane.verdicts(), false));
+                return Ok(lane.verdicts());
             }
             if batch.sequence != lane.sequence + 1 {
                 return Err(StorageError::Invalid(format!(
@@ -59,39 +56,35 @@ impl State {
                 )));
             }
         }
-        let mut stale = self.stale_runs(batch);
-        // Runs that had no room to start.
-        let mut held: Vec<(RunId, Limit)> = Vec::new();
-        let mut step = Step { session: &batch.session, now: batch.now, event_log: batch.event_log, is_news: false };
+        // Runs whose further transitions all get the same verdict.
+        let mut blocked = self.stale_runs(batch);
+        let step = Step { session: &batch.session, now: batch.now, event_log: batch.event_log };
         let mut lane = Lane { sequence: batch.sequence, length: batch.transitions.len(), others: Vec::new() };
         for (index, transition) in batch.transitions.iter().enumerate() {
-            let verdict = if let Change::Release(token) = transition.change {
-                self.release(&mut step, token)
-            } else if stale.contains(&transition.run) {
-                Verdict::StaleRun
-            } else if let Some((_, limit)) = held.iter().find(|(run, _)| *run == transition.run) {
-                Verdict::NoRoom(limit.clone())
-            } else {
-                self.apply(&mut step, transition)
-            };
-            if let (Change::StartRun, Verdict::NoRoom(limit)) = (&transition.change, &verdict) {
-                held.push((transition.run, limit.clone()));
-            }
-            if verdict != Verdict::Done {
-                if verdict == Verdict::StaleRun && !stale.contains(&transition.run) {
-                    stale.push(transition.run);
+            let block = blocked.iter().find(|(run, _)| *run == transition.run);
+            let verdict = match (&transition.change, block) {
+                (Change::Release(token), _) => self.release(&step, transition.run, *token),
+                (_, Some((_, verdict))) => verdict.clone(),
+                (change, None) => {
+                    let verdict = self.apply(&step, transition.run, change);
+                    if verdict == Verdict::StaleRun || *change == Change::StartRun && verdict != Verdict::Done {
+                        blocked.push((transition.run, verdict.clone()));
+                    }
+                    verdict
                 }
+            };
+            if verdict != Verdict::Done {
                 lane.others.push((index, verdict));
             }
         }
         let verdicts = lane.verdicts();
         self.session(&batch.session)?.lanes.insert(batch.lane, lane);
-        Ok((verdicts, step.is_news))
+        Ok(verdicts)
     }
 
     /// Runs of the batch that are gone, another's, or in another version than the scheduler knows.
-    fn stale_runs(&self, batch: &Batch) -> Vec<RunId> {
-        let mut stale = Vec::new();
+    fn stale_runs(&self, batch: &Batch) -> Vec<(RunId, Verdict)> {
+        let mut stale: Vec<(RunId, Verdict)> = Vec::new();
         let mut last = None;
         let transitions = batch.transitions.iter();
         for Transition { run: id, version, .. } in transitions.filter(|t| !matches!(t.change, Change::Release(_))) {
@@ -102,53 +95,45 @@ impl State {
             let is_current = self
                 .run(*id)
                 .is_some_and(|run| run.record.version == *version && run.record.owner == Some(batch.session.id));
-            if !is_current && !stale.contains(id) {
-                stale.push(*id);
+            if !is_current && !stale.iter().any(|(run, _)| run == id) {
+                stale.push((*id, Verdict::StaleRun));
             }
         }
         stale
     }
 
-    fn apply(&mut self, step: &mut Step<'_>, transition: &Transition) -> Verdict {
-        let id = transition.run;
-        match &transition.change {
+    fn apply(&mut self, step: &Step<'_>, id: RunId, change: &Change) -> Verdict {
+        match change {
             Change::StartRun => self.start_run(step, id),
             Change::EndRun(state) => self.end_run(step, id, *state),
             Change::Admit(admission) => self.admit(step, id, admission),
             Change::Started(token) => self.started(step, id, *token),
             Change::Ended(ended) => self.ended(step, id, ended),
+            Change::Release(token) => self.release(step, id, *token),
             Change::Settle(key, state) => self.settle(step, id, *key, *state),
             Change::Schedule(keys) => self.schedule(step, id, keys),
             _ => Verdict::StaleRun,
         }
     }
 
-    /// An obsolete attempt has ended.
-    fn release(&mut self, step: &mut Step<'_>, token: AttemptToken) -> Verdict {
-        let Some((attempt, live)) = self.attempts.find(token) else {
-            return Verdict::Done;
-        };
-        let LiveAttempt { run, key, is_obsolete, .. } = live.attempt;
-        if !is_obsolete {
-            return Verdict::Done;
-        }
-        self.attempts.remove(attempt);
-        self.forget_attempt(step.now, run, key);
-        step.is_news = true;
-        let owner = self.run(run).and_then(|run| run.record.owner);
-        if let Some(owner) = owner.filter(|&owner| owner != step.session.id) {
-            // The instance may have waited for this, and its owner does not know.
-            if let Some(run) = self.run_mut(run) {
+    /// Holds whatever the run's version and owner are.
+    fn release(&mut self, step: &Step<'_>, id: RunId, token: AttemptToken) -> Verdict {
+        let found = self.attempts.find(token).filter(|(_, live)| live.attempt.run == id && live.attempt.is_obsolete);
+        let Some((place, key)) = found.map(|(place, live)| (place, live.attempt.key)) else { return Verdict::Done };
+        self.attempts.remove(place);
+        self.forget_attempt(step.now, id, key);
+        // An owner that did not do this itself must see it.
+        let owner = self.run(id).and_then(|run| run.record.owner).filter(|owner| *owner != step.session.id);
+        if let Some(owner) = owner.and_then(|owner| self.schedulers.get_mut(&owner)) {
+            owner.changed.insert(id);
+            if let Some(run) = self.run_mut(id) {
                 run.record_mut().version += 1;
-            }
-            if let Some(owner) = self.schedulers.get_mut(&owner) {
-                owner.changed.insert(run);
             }
         }
         Verdict::Done
     }
 
-    fn start_run(&mut self, step: &mut Step<'_>, id: RunId) -> Verdict {
+    fn start_run(&mut self, step: &Step<'_>, id: RunId) -> Verdict {
         let Some(run) = self.run(id).filter(|run| run.record.state == RunState::Queued) else {
             return Verdict::StaleRun;
         };
@@ -174,7 +159,7 @@ impl State {
         Verdict::Done
     }
 
-    fn end_run(&mut self, step: &mut Step<'_>, id: RunId, state: RunState) -> Verdict {
+    fn end_run(&mut self, step: &Step<'_>, id: RunId, state: RunState) -> Verdict {
         if !self.run(id).is_some_and(|run| run.record.state.may_become(state) && state.is_finished()) {
             return Verdict::StaleRun;
         }
@@ -188,13 +173,11 @@ impl State {
             run.owner = None;
         }
         self.enter(id);
-        self.set_strays(id, true);
-        // Queued runs of the DAG may have waited for this one's place.
-        step.is_news |= !self.waiting.is_empty();
+        self.finish_attempts(id);
         Verdict::Done
     }
 
-    fn admit(&mut self, step: &mut Step<'_>, id: RunId, admission: &Admission) -> Verdict {
+    fn admit(&mut self, step: &Step<'_>, id: RunId, admission: &Admission) -> Verdict {
         let Admission { key, try_number, token, phase } = *admission;
         let Some(run) = self.run(id) else {
             return Verdict::StaleRun;
@@ -277,7 +260,7 @@ impl State {
         Verdict::Done
     }
 
-    fn started(&mut self, step: &mut Step<'_>, id: RunId, token: AttemptToken) -> Verdict {
+    fn started(&mut self, step: &Step<'_>, id: RunId, token: AttemptToken) -> Verdict {
         let Some((place, live)) = self.attempts.find(token) else {
             return Verdict::StaleRun;
         };
@@ -306,7 +289,7 @@ impl State {
         Verdict::Done
     }
 
-    fn ended(&mut self, step: &mut Step<'_>, id: RunId, ended: &Ended) -> Verdict {
+    fn ended(&mut self, step: &Step<'_>, id: RunId, ended: &Ended) -> Verdict {
         // What has ended already ends once only.
         let Some((attempt, live)) = self.attempts.find(ended.token) else {
             return Verdict::Done;
@@ -317,7 +300,7 @@ impl State {
             return Verdict::StaleRun;
         }
         if is_obsolete {
-            return Verdict::StaleRun;
+            return self.release(step, id, ended.token);
         }
         let Self { runs, pools, log, attempts, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
@@ -390,7 +373,7 @@ impl State {
         pools.set_state(instance, place, state);
     }
 
-    fn settle(&mut self, step: &mut Step<'_>, id: RunId, key: InstanceKey, state: TaskState) -> Verdict {
+    fn settle(&mut self, step: &Step<'_>, id: RunId, key: InstanceKey, state: TaskState) -> Verdict {
         let Self { runs, pools, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::StaleRun;
@@ -415,7 +398,7 @@ impl State {
         Verdict::Done
     }
 
-    fn schedule(&mut self, step: &mut Step<'_>, id: RunId, keys: &[InstanceKey]) -> Verdict {
+    fn schedule(&mut self, step: &Step<'_>, id: RunId, keys: &[InstanceKey]) -> Verdict {
         let Self { runs, pools, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::StaleRun;

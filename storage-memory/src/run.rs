@@ -147,7 +147,11 @@ impl State {
             }
             run.state = state;
             self.enter(id);
-            self.set_strays(id, state.is_finished());
+            if state.is_finished() {
+                self.finish_attempts(id);
+            } else {
+                self.set_strays(id, false);
+            }
         }
         let run = self.existing_run(id)?.record_mut();
         run.version += 1;
@@ -206,13 +210,10 @@ impl State {
         let told = self.followers(id);
         self.tell(id, &told);
         self.leave(id);
-        self.set_strays(id, true);
+        self.finish_attempts(id);
         let Some(mut run) = self.runs.get_mut(run_place(id)).and_then(Option::take) else {
             return Ok(());
         };
-        for attempt in run.live_attempts() {
-            self.attempts.make_obsolete(attempt);
-        }
         let Run { instances, version, .. } = run.as_mut();
         for (instance, place) in instances.iter_mut().zip(&version.places) {
             self.pools.set_state(instance, *place, TaskState::Removed);
@@ -243,6 +244,14 @@ impl State {
                 scheduler.changed.insert(run);
             }
         }
+    }
+
+    /// The run is deleted or has ended: its attempts do not count any more.
+    pub(crate) fn finish_attempts(&mut self, id: RunId) {
+        for place in self.run(id).map(Run::live_attempts).unwrap_or_default() {
+            self.attempts.make_obsolete(place);
+        }
+        self.set_strays(id, true);
     }
 
     /// Says whether nobody will take over the run's attempts when their scheduler dies.

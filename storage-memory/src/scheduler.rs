@@ -99,10 +99,11 @@ impl State {
         let mut candidates: Vec<RunId> = Vec::new();
         let waiting = self.waiting.iter().filter(|(version, _)| versions.binary_search(version).is_ok());
         for (_, waiting) in waiting {
-            candidates.extend(waiting.running.iter().take(limit));
+            let is_free = |id: &&RunId| self.is_free(**id, session.id, time);
+            candidates.extend(waiting.running.iter().filter(is_free).take(limit));
             // Runs of a version are of one DAG: all its queued runs can be claimed up to its room, or none can.
             let room = waiting.queued.first().and_then(|&id| self.run(id)).map_or(0, |run| self.room_for_runs(run));
-            candidates.extend(waiting.queued.iter().take(limit.min(room)));
+            candidates.extend(waiting.queued.iter().filter(is_free).take(limit.min(room)));
         }
         let expired = self.schedulers.iter().filter(|(id, _)| **id != session.id);
         for (_, scheduler) in expired.filter(|(_, scheduler)| scheduler.alive_until.is_none_or(|until| until <= time)) {
@@ -127,10 +128,24 @@ impl State {
             };
             if has_room {
                 self.set_owner(id, Some(session.id));
+                self.session(session)?.changed.remove(&id);
                 claimed.extend(self.snapshot(id));
             }
         }
         Ok(claimed)
+    }
+
+    /// Whether no other living scheduler still has an attempt of the run: only that one knows when it has ended.
+    fn is_free(&self, id: RunId, session: SchedulerId, time: Duration) -> bool {
+        let live = self.run(id).map(Run::live_attempts).unwrap_or_default();
+        live.into_iter()
+            .filter_map(|place| self.attempts.get(place))
+            .all(|live| live.attempt.scheduler == session || self.is_dead(live.attempt.scheduler, live.epoch, time))
+    }
+
+    fn is_dead(&self, id: SchedulerId, epoch: u64, time: Duration) -> bool {
+        let scheduler = self.schedulers.get(&id).filter(|scheduler| scheduler.epoch == epoch);
+        scheduler.and_then(|scheduler| scheduler.alive_until).is_none_or(|until| until <= time)
     }
 
     /// How many more runs of the run's DAG may be claimed in order to start.
@@ -183,10 +198,6 @@ impl SchedulerStorage for MemoryStorage {
         Ok(self.clock.now())
     }
 
-    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
-        Ok(self.lock().session(session)?.owned.iter().copied().collect())
-    }
-
     async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession> {
         let session = self.lock().register_scheduler(self.clock.monotonic(), name, lease);
         self.announce();
@@ -228,6 +239,10 @@ impl SchedulerStorage for MemoryStorage {
         self.lock().claim(self.clock.monotonic(), self.clock.now(), session, versions, limit)
     }
 
+    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
+        Ok(self.lock().session(session)?.owned.iter().copied().collect())
+    }
+
     async fn reload_runs(&self, session: &SchedulerSession, runs: &[RunId]) -> Result<Vec<RunSnapshot>> {
         let mut state = self.lock();
         let scheduler = state.session(session)?;
@@ -243,11 +258,7 @@ impl SchedulerStorage for MemoryStorage {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
-        let (verdicts, is_news) = self.lock().commit(batch)?;
-        if is_news {
-            self.announce();
-        }
-        Ok(verdicts)
+        self.lock().commit(batch)
     }
 
     async fn announcement(&self, seen: u64) -> u64 {
