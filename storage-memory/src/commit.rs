@@ -5,12 +5,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{AttemptToken, InstanceKey, RunId};
 use updraft_core::model::{
-    AttemptPhase, LiveAttempt, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
+    AttemptPhase, LiveAttempt, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
 };
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
-    Admission, Batch, Change, Ended, Limit, Result, SchedulerSession, StorageError, Transition,
-    Verdict,
+    Admission, Batch, Change, Ended, Limit, Result, SchedulerSession, StorageError, Transition, Verdict,
 };
 
 use crate::attempt::Live;
@@ -63,17 +62,8 @@ impl State {
         let mut stale = self.stale_runs(batch);
         // Runs that had no room to start.
         let mut held: Vec<(RunId, Limit)> = Vec::new();
-        let mut step = Step {
-            session: &batch.session,
-            now: batch.now,
-            event_log: batch.event_log,
-            is_news: false,
-        };
-        let mut lane = Lane {
-            sequence: batch.sequence,
-            length: batch.transitions.len(),
-            others: Vec::new(),
-        };
+        let mut step = Step { session: &batch.session, now: batch.now, event_log: batch.event_log, is_news: false };
+        let mut lane = Lane { sequence: batch.sequence, length: batch.transitions.len(), others: Vec::new() };
         for (index, transition) in batch.transitions.iter().enumerate() {
             let verdict = if let Change::Release(token) = transition.change {
                 self.release(&mut step, token)
@@ -109,9 +99,9 @@ impl State {
                 continue;
             }
             last = Some((*id, *version));
-            let is_current = self.run(*id).is_some_and(|run| {
-                run.record.version == *version && run.record.owner == Some(batch.session.id)
-            });
+            let is_current = self
+                .run(*id)
+                .is_some_and(|run| run.record.version == *version && run.record.owner == Some(batch.session.id));
             if !is_current && !stale.contains(id) {
                 stale.push(*id);
             }
@@ -159,10 +149,7 @@ impl State {
     }
 
     fn start_run(&mut self, step: &mut Step<'_>, id: RunId) -> Verdict {
-        let Some(run) = self
-            .run(id)
-            .filter(|run| run.record.state == RunState::Queued)
-        else {
+        let Some(run) = self.run(id).filter(|run| run.record.state == RunState::Queued) else {
             return Verdict::StaleRun;
         };
         let Some(dag) = self.dag_at(run.dag) else {
@@ -188,10 +175,7 @@ impl State {
     }
 
     fn end_run(&mut self, step: &mut Step<'_>, id: RunId, state: RunState) -> Verdict {
-        if !self
-            .run(id)
-            .is_some_and(|run| run.record.state.may_become(state) && state.is_finished())
-        {
+        if !self.run(id).is_some_and(|run| run.record.state.may_become(state) && state.is_finished()) {
             return Verdict::StaleRun;
         }
         self.leave(id);
@@ -211,24 +195,14 @@ impl State {
     }
 
     fn admit(&mut self, step: &mut Step<'_>, id: RunId, admission: &Admission) -> Verdict {
-        let Admission {
-            key,
-            try_number,
-            token,
-            phase,
-        } = *admission;
+        let Admission { key, try_number, token, phase } = *admission;
         let Some(run) = self.run(id) else {
             return Verdict::StaleRun;
         };
-        let (Some(instance), Some(task)) = (run.instance(key), run.version.dag.task(key.task))
-        else {
+        let (Some(instance), Some(task)) = (run.instance(key), run.version.dag.task(key.task)) else {
             return Verdict::StaleRun;
         };
-        let state = if phase == AttemptPhase::Running {
-            TaskState::Running
-        } else {
-            TaskState::Queued
-        };
+        let state = if phase == AttemptPhase::Running { TaskState::Running } else { TaskState::Queued };
         let is_legal = run.record.state == RunState::Running
             && !instance.is_live()
             && instance.state.may_become(state)
@@ -245,20 +219,15 @@ impl State {
         } else if task.max_active_tis_per_dagrun == Some(0) {
             // The one instance of a task that is not mapped is the first of its run.
             Some(Limit::TaskInRun(id, task.task_id.to_string()))
-        } else if task
-            .max_active_tis_per_dag
-            .is_some_and(|most| slots.of_task(run.dag, place.number) >= most)
-        {
+        } else if task.max_active_tis_per_dag.is_some_and(|most| slots.of_task(run.dag, place.number) >= most) {
             Some(Limit::TaskInDag(dag_id.clone(), task.task_id.to_string()))
         } else if slots.of_dag(run.dag) >= dag.newest.dag.max_active_tasks {
             Some(Limit::ActiveTasks(dag_id.clone()))
         } else {
             let of_pool = slots.of_pool(place.pool as usize);
             let taken = of_pool.running + of_pool.queued + u64::from(place.pool_slots);
-            let fits = match u64::try_from(self.pools.slots(place.pool)) {
-                Ok(slots) => taken <= slots,
-                Err(_) => true,
-            };
+            let slots = self.pools.slots(place.pool);
+            let fits = slots == Pool::UNBOUNDED || u64::try_from(slots).is_ok_and(|slots| taken <= slots);
             (!fits).then(|| Limit::Pool(self.pools.name(place.pool).into()))
         };
         if let Some(limit) = no_room {
@@ -282,9 +251,7 @@ impl State {
             place,
         };
         let attempt = self.attempts.insert(live);
-        let Self {
-            runs, pools, log, ..
-        } = self;
+        let Self { runs, pools, log, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::Done;
         };
@@ -300,11 +267,7 @@ impl State {
         instance.attempt = attempt;
         instance.try_number = try_number;
         instance.queued = step.now.into();
-        instance.start = if is_running {
-            step.now.into()
-        } else {
-            Moment::NEVER
-        };
+        instance.start = if is_running { step.now.into() } else { Moment::NEVER };
         instance.end = Moment::NEVER;
         instance.updated = step.now.into();
         pools.set_state(instance, place, state);
@@ -318,14 +281,7 @@ impl State {
         let Some((place, live)) = self.attempts.find(token) else {
             return Verdict::StaleRun;
         };
-        let LiveAttempt {
-            run,
-            key,
-            try_number,
-            phase,
-            is_obsolete,
-            ..
-        } = live.attempt;
+        let LiveAttempt { run, key, try_number, phase, is_obsolete, .. } = live.attempt;
         let slots = live.place;
         if run != id || phase != AttemptPhase::Queued {
             return Verdict::StaleRun;
@@ -334,9 +290,7 @@ impl State {
         if is_obsolete {
             return Verdict::Done;
         }
-        let Self {
-            runs, pools, log, ..
-        } = self;
+        let Self { runs, pools, log, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::Done;
         };
@@ -357,13 +311,7 @@ impl State {
         let Some((attempt, live)) = self.attempts.find(ended.token) else {
             return Verdict::Done;
         };
-        let LiveAttempt {
-            run,
-            key,
-            try_number,
-            is_obsolete,
-            ..
-        } = live.attempt;
+        let LiveAttempt { run, key, try_number, is_obsolete, .. } = live.attempt;
         let place = live.place;
         if run != id || key != ended.key {
             return Verdict::StaleRun;
@@ -371,13 +319,7 @@ impl State {
         if is_obsolete {
             return Verdict::StaleRun;
         }
-        let Self {
-            runs,
-            pools,
-            log,
-            attempts,
-            ..
-        } = self;
+        let Self { runs, pools, log, attempts, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::StaleRun;
         };
@@ -401,10 +343,7 @@ impl State {
                 instance.cold_mut().due_at = ended.due_at;
             }
             if let Some(value) = &ended.value {
-                instance
-                    .cold_mut()
-                    .xcoms
-                    .insert(RETURN_VALUE.into(), (value.clone(), step.now));
+                instance.cold_mut().xcoms.insert(RETURN_VALUE.into(), (value.clone(), step.now));
             }
             if ended.skip != SkipDownstream::None {
                 let value = ended.skip.to_xcom(&version.dag, key.task);
@@ -413,11 +352,7 @@ impl State {
                 cold.skip = ended.skip.clone();
             }
             // Airflow says `failed` of a try that will be retried, too.
-            let event = if ended.state == TaskState::UpForRetry {
-                TaskState::Failed
-            } else {
-                ended.state
-            };
+            let event = if ended.state == TaskState::UpForRetry { TaskState::Failed } else { ended.state };
             let is_logged = match step.event_log {
                 TaskEventLog::On => true,
                 TaskEventLog::Failures => event == TaskState::Failed,
@@ -455,13 +390,7 @@ impl State {
         pools.set_state(instance, place, state);
     }
 
-    fn settle(
-        &mut self,
-        step: &mut Step<'_>,
-        id: RunId,
-        key: InstanceKey,
-        state: TaskState,
-    ) -> Verdict {
+    fn settle(&mut self, step: &mut Step<'_>, id: RunId, key: InstanceKey, state: TaskState) -> Verdict {
         let Self { runs, pools, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::StaleRun;

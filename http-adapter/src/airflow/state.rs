@@ -6,6 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::clock::Clock;
+use updraft_core::service::Service;
+
+use super::token::TokenKey;
 
 /// Signs of life.
 #[async_trait]
@@ -20,6 +23,10 @@ pub trait Vitals: Debug + Send + Sync + 'static {
 /// What the handlers of all operations share.
 #[derive(Debug, Clone)]
 pub struct State {
+    /// What callers may ask.
+    pub service: Service,
+    /// Signs the tokens with which callers go on where they stopped.
+    pub token_key: TokenKey,
     /// Signs of life.
     pub vitals: Arc<dyn Vitals>,
     /// The clock.
