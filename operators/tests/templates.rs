@@ -334,6 +334,27 @@ fn bombs_are_errors() {
 }
 
 #[test]
+fn what_a_person_may_write_is_within_the_limits() {
+    let nested = |open: &str, close: &str| format!("{}1{}", open.repeat(50), close.repeat(50));
+    for template in [
+        format!("{{{{ {} }}}}", nested("[", "]")),
+        format!("{{{{ {} }}}}", nested("dict(a=", ")")),
+        format!("{{{{ {} }}}}", nested("(1 + ", ")")),
+        format!("{{{{ {} }}}}", nested("0 if 0 else ", "")),
+        format!("{{{{ {} }}}}", nested("not ", "")),
+        nested("{% if 1 %}", "{% endif %}"),
+        nested("{% for i in [1] %}", "{% endfor %}"),
+        format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(90)),
+        format!("{{{{ ds{} }}}}", "|upper".repeat(50)),
+        format!("{{{{ ds{} }}}}", ".upper()".repeat(50)),
+        format!("{{{{ ds{} }}}}", "[:]".repeat(50)),
+        "{{ ds }}\n".repeat(20_000),
+    ] {
+        render(&template).unwrap_or_else(|error| panic!("{error} of {}", &template[..template.len().min(80)]));
+    }
+}
+
+#[test]
 fn a_list_cannot_come_to_hold_itself() {
     assert_eq!(render("{% set l = [] %}{% do l.append(l) %}{{ l }}").expect("renders"), "[[]]");
     assert_eq!(render("{% set d = {} %}{% do d.update(a=d) %}{{ d }}").expect("renders"), "{'a': {}}");
