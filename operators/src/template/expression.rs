@@ -13,6 +13,8 @@ use super::lexer::{Lexer, Token};
 const MAX_DEPTH: usize = 60;
 /// How many operators, filters or subscripts may follow one another: each is a level in the engine's tree.
 const MAX_CHAIN: usize = 60;
+/// How many operands one call of ours is given; the engine has a limit of its own.
+const MAX_OPERANDS: usize = 400;
 
 /// An expression as minijinja shall see it.
 pub(super) struct Lowered {
@@ -185,8 +187,7 @@ impl<'l, 's> Expressions<'l, 's> {
 
     fn compare(&mut self) -> Result<Lowered, TemplateError> {
         let first = self.sum()?;
-        let mut pending = Some(first);
-        let mut code = String::new();
+        let mut operands = Operands::new("__compare__", first);
         loop {
             let operator = match self.lexer.peek()? {
                 Token::Operator(operator @ ("==" | "!=" | "<" | "<=" | ">" | ">=")) => *operator,
@@ -199,16 +200,13 @@ impl<'l, 's> Expressions<'l, 's> {
                 let found = self.lexer.peek()?.describe();
                 return Err(self.lexer.error(format!("expected 'in', got {found}")));
             }
-            if let Some(first) = pending.take() {
-                let _ = write!(code, "__compare__({}", first.required());
-            }
             let right = self.sum()?.required();
-            let _ = write!(code, ", \"{operator}\", {right}");
+            operands.push(&format!("\"{operator}\", {right}"));
         }
-        match pending {
-            Some(only) => Ok(only),
-            None => Ok(Lowered::defined(code + ")")),
+        if operands.calls > 0 {
+            return Err(TemplateError::limit("the comparison is too long"));
         }
+        operands.finish()
     }
 
     fn sum(&mut self) -> Result<Lowered, TemplateError> {
@@ -225,37 +223,26 @@ impl<'l, 's> Expressions<'l, 's> {
         operand: fn(&mut Self) -> Result<Lowered, TemplateError>,
     ) -> Result<Lowered, TemplateError> {
         let first = operand(self)?;
-        let mut pending = Some(first);
-        let mut code = String::new();
+        let mut operands = Operands::new("__math__", first);
         loop {
             let operator = match self.lexer.peek()? {
                 Token::Operator(operator) if operators.contains(operator) => *operator,
-                _ => break,
+                _ => return operands.finish(),
             };
             self.lexer.next()?;
-            if let Some(first) = pending.take() {
-                let _ = write!(code, "__math__({}", first.required());
-            }
             let right = operand(self)?.required();
-            let _ = write!(code, ", \"{operator}\", {right}");
-        }
-        match pending {
-            Some(only) => Ok(only),
-            None => Ok(Lowered::defined(code + ")")),
+            operands.push(&format!("\"{operator}\", {right}"));
         }
     }
 
     fn concat(&mut self) -> Result<Lowered, TemplateError> {
         let first = self.product()?;
-        if !self.lexer.is_operator("~")? {
-            return Ok(first);
-        }
-        let mut code = format!("__concat__({}", first.required());
+        let mut operands = Operands::new("__concat__", first);
         while self.lexer.skip_operator("~")? {
             let right = self.product()?.required();
-            let _ = write!(code, ", {right}");
+            operands.push(&right);
         }
-        Ok(Lowered::defined(code + ")"))
+        operands.finish()
     }
 
     fn unary(&mut self, with_filter: bool) -> Result<Lowered, TemplateError> {
@@ -311,7 +298,12 @@ impl<'l, 's> Expressions<'l, 's> {
             }
             Token::Operator("[") => {
                 let items = self.items("]")?;
-                Ok(Lowered::defined(format!("__list__({items})")))
+                // Long ones are made in parts.
+                let mut parts = items.chunks(MAX_OPERANDS).map(|part| format!("__list__({})", part.join(", ")));
+                let first = Lowered::defined(parts.next().unwrap_or_else(|| "__list__()".to_owned()));
+                let mut operands = Operands::new("__math__", first);
+                parts.for_each(|part| operands.push(&format!("\"+\", {part}")));
+                operands.finish()
             }
             Token::Operator("{") => {
                 let mut code = "__dict__(".to_owned();
@@ -335,20 +327,18 @@ impl<'l, 's> Expressions<'l, 's> {
         }
     }
 
-    fn items(&mut self, closing: &str) -> Result<String, TemplateError> {
-        let mut code = String::new();
+    fn items(&mut self, closing: &str) -> Result<Vec<String>, TemplateError> {
+        let mut items = Vec::new();
         while !self.lexer.skip_operator(closing)? {
-            if !code.is_empty() {
+            if !items.is_empty() {
                 self.lexer.expect_operator(",")?;
                 if self.lexer.skip_operator(closing)? {
                     break;
                 }
-                code.push_str(", ");
             }
-            let item = self.expression()?;
-            code.push_str(&item.code);
+            items.push(self.expression()?.code);
         }
-        Ok(code)
+        Ok(items)
     }
 
     /// Attributes, subscripts and calls after a value.
@@ -614,6 +604,47 @@ impl<'l, 's> Expressions<'l, 's> {
             Token::Text(_) | Token::Integer(_) | Token::Float(_) => true,
             Token::Operator(operator) => matches!(*operator, "[" | "{"),
             Token::End(_) => false,
+        })
+    }
+}
+
+/// A call that is given operands as they are read; a long one becomes calls in calls.
+struct Operands {
+    function: &'static str,
+    first: Option<Lowered>,
+    code: String,
+    count: usize,
+    calls: usize,
+}
+
+impl Operands {
+    fn new(function: &'static str, first: Lowered) -> Self {
+        Operands { function, first: Some(first), code: String::new(), count: 0, calls: 0 }
+    }
+
+    fn push(&mut self, operand: &str) {
+        if let Some(first) = self.first.take() {
+            self.code = format!("{}({}", self.function, first.required());
+        }
+        if self.count == MAX_OPERANDS {
+            // The call so far, closed, is the first operand of the next.
+            self.code = format!("{}({})", self.function, std::mem::take(&mut self.code));
+            self.count = 0;
+            self.calls += 1;
+        }
+        self.count += 1;
+        self.code.push_str(", ");
+        self.code.push_str(operand);
+    }
+
+    /// The call, or the only operand as it is.
+    fn finish(self) -> Result<Lowered, TemplateError> {
+        if self.calls > MAX_CHAIN {
+            return Err(TemplateError::limit("the expression is too long"));
+        }
+        Ok(match self.first {
+            Some(only) => only,
+            None => Lowered::defined(self.code + ")"),
         })
     }
 }

@@ -351,14 +351,17 @@ fn from_json_at(json: &serde_json::Value, depth: usize) -> Result<Value, Error> 
     })
 }
 
+/// What a native function is: it gets the engine's state and the arguments.
+pub(super) type Run = fn(&mut State, &[Value]) -> Result<Value, Error>;
+
 /// A native function under a name, as a value that templates call.
 pub(super) struct Function {
     pub(super) name: &'static str,
-    pub(super) run: fn(&mut State, &[Value]) -> Result<Value, Error>,
+    pub(super) run: Run,
 }
 
 impl Function {
-    pub(super) fn value(name: &'static str, run: fn(&mut State, &[Value]) -> Result<Value, Error>) -> Value {
+    pub(super) fn value(name: &'static str, run: Run) -> Value {
         Value::from_object(Function { name, run })
     }
 }

@@ -12,14 +12,14 @@ use super::error::{invalid, limit, undefined};
 use super::interval::Span;
 use super::macros::RelativeDelta;
 use super::moment::Moment;
-use super::object::{Dict, Entries, Function, Key, List, Nothing, View, is_undefined, tuple};
+use super::object::{Dict, Entries, Function, Key, List, Nothing, Run, View, is_undefined, tuple};
 use super::python::{self, from_integer, integer, number, type_name};
 use super::text_format;
 use super::work::spend;
 
 /// Makes the operators known to an environment, under names that no template uses by chance.
 pub(super) fn register(env: &mut Environment<'_>) {
-    let functions: [(&'static str, fn(&mut State, &[Value]) -> Result<Value, Error>); 14] = [
+    let functions: [(&'static str, Run); 15] = [
         ("__defined__", defined),
         ("__get__", get),
         ("__slice__", slice),
@@ -34,11 +34,11 @@ pub(super) fn register(env: &mut Environment<'_>) {
         ("__unpack__", unpack),
         ("__callable__", callable),
         ("__mapping__", mapping),
+        ("__stored__", stored),
     ];
     for (name, function) in functions {
         env.add_global(name, Function::value(name, function));
     }
-    env.add_global("__stored__", Function::value("__stored__", stored));
     env.add_global("__nothing__", Value::from_object(Nothing));
     env.add_global("__infinity__", f64::INFINITY);
 }

@@ -10,9 +10,9 @@ use super::lexer::{Lexer, Token, line_at};
 const MAX_NESTING: usize = 60;
 /// How many branches an `if` may have: each is a level in the engine's tree.
 const MAX_BRANCHES: usize = 100;
-/// Text is emitted in pieces of at most this many bytes: the engine pays the same for each, so that a loop over a large
-/// text cannot outgrow the limit of work.
-const MAX_TEXT: usize = 4096;
+/// Text inside tags is emitted in pieces of at most this many bytes: the engine pays the same for each, so that a loop
+/// over a large text cannot outgrow the limit of work.
+const MAX_TEXT: usize = 64;
 
 /// Lowers a whole template.
 pub(super) fn lower(template: &str) -> Result<String, TemplateError> {
@@ -23,7 +23,7 @@ pub(super) fn lower(template: &str) -> Result<String, TemplateError> {
     let mut position = 0;
     while let Some(found) = find_tag(&source[position..]) {
         let start = position + found;
-        push_text(&mut out, &source[position..start]);
+        tags.text(&mut out, position, start);
         position = match source.as_bytes()[start + 1] {
             b'#' => {
                 let Some(end) = source[start + 2..].find("#}") else {
@@ -43,7 +43,7 @@ pub(super) fn lower(template: &str) -> Result<String, TemplateError> {
             },
         };
     }
-    push_text(&mut out, &source[position..]);
+    tags.text(&mut out, position, source.len());
     if let Some(open) = tags.open.last() {
         let message =
             format!("Unexpected end of template. The innermost block that needs to be closed is '{}'", open.name);
@@ -58,20 +58,6 @@ pub(super) fn lower(template: &str) -> Result<String, TemplateError> {
 
 fn find_tag(text: &str) -> Option<usize> {
     text.as_bytes().windows(2).position(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
-}
-
-fn push_text(out: &mut String, text: &str) {
-    let mut rest = text;
-    while rest.len() > MAX_TEXT {
-        let mut cut = MAX_TEXT;
-        while !rest.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        out.push_str(&rest[..cut]);
-        out.push_str("{##}");
-        rest = &rest[cut..];
-    }
-    out.push_str(rest);
 }
 
 /// The end of a raw block that starts here, if one does.
@@ -107,6 +93,37 @@ struct Tags<'s> {
 }
 
 impl<'s> Tags<'s> {
+    /// Copies text, which ends where a tag starts or the source does.
+    fn text(&self, out: &mut String, start: usize, end: usize) {
+        let text = &self.source[start..end];
+        if self.open.is_empty() || text.len() <= MAX_TEXT {
+            out.push_str(text);
+            return;
+        }
+        // Tags that strip white space look at the piece beside them only, so that is done here.
+        let strips = |bytes: Option<&[u8]>, sign: usize| bytes.is_some_and(|bytes| bytes[sign] == b'-');
+        let bytes = self.source.as_bytes();
+        let strip_start = strips(start.checked_sub(3).map(|from| &bytes[from..start]), 0);
+        let strip_end = strips(bytes.get(end..end + 3), 2);
+        let trimmed = if strip_start { text.trim_start() } else { text };
+        let mut rest = if strip_end { trimmed.trim_end() } else { trimmed };
+        let lines = text.matches('\n').count() - rest.matches('\n').count();
+        while rest.len() > MAX_TEXT {
+            let mut cut = MAX_TEXT;
+            // Not after a brace: with the comment's own it would start a tag.
+            while !rest.is_char_boundary(cut) || rest[..cut].ends_with('{') {
+                cut -= 1;
+            }
+            out.push_str(&rest[..cut]);
+            out.push_str("{##}");
+            rest = &rest[cut..];
+        }
+        out.push_str(rest);
+        if lines > 0 {
+            let _ = write!(out, "{{#{}#}}", "\n".repeat(lines));
+        }
+    }
+
     /// Lowers `{{ … }}`; returns where it ends.
     fn print(&mut self, out: &mut String, start: usize) -> Result<usize, TemplateError> {
         let control = control_at(self.source, start + 2);
@@ -423,8 +440,17 @@ mod tests {
     }
 
     #[test]
+    fn long_text_inside_tags_is_cut_after_its_white_space_was_stripped() {
+        let (space, word) = (" \n".repeat(50), "word ".repeat(30));
+        let lowered = lower(&format!("{{% if 1 -%}}{space}{word}{space}{{%- endif %}}")).expect("lowers");
+        let text: String = lowered.replace("{##}", "").replace("{#", "\u{1}").replace("#}", "\u{1}");
+        assert!(text.contains(&format!("-%}}{}\u{1}", word.trim())), "{text}");
+        assert_eq!(lowered.matches('\n').count(), 100);
+    }
+
+    #[test]
     fn errors_name_the_line() {
-        let error = lower("a\nb {{ 1 + }}").err().expect("fails");
+        let error = lower("a\nb {{ 1 + }}").expect_err("fails");
         assert_eq!(error.line(), Some(2));
     }
 }

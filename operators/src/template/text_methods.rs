@@ -335,7 +335,7 @@ pub(super) fn replace(state: &mut State, this: &str, old: &str, new: &str, count
 }
 
 /// The part of a text between two character indices, and the index where it starts.
-fn range<'t>(this: &'t str, start: Option<Value>, end: Option<Value>) -> Result<Option<(&'t str, usize)>, Error> {
+fn range(this: &str, start: Option<Value>, end: Option<Value>) -> Result<Option<(&str, usize)>, Error> {
     let length = i64::try_from(this.chars().count()).unwrap_or(i64::MAX);
     let clamp = |index: i64| if index < 0 { (index.saturating_add(length)).max(0) } else { index };
     let (start, end) = (clamp(integer(start, 0)?), clamp(integer(end, i64::MAX)?).min(length));

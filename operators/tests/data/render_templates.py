@@ -225,7 +225,7 @@ def main():
                 raise TypeError("not a string")
         except Exception as error:
             result["error"] = type(error).__name__
-            result["message"] = str(error).split("\n")[0]
+            result["message"] = str(error).split("\n")[0].replace(str(CASES.parent), "dags")
         results.append(result)
     out = {"origin": "Made by render_templates.py with Apache Airflow 2.11.2.", "world": WORLD, "cases": results}
     target = pathlib.Path(__file__).with_name("templates.json")
