@@ -53,7 +53,10 @@ async fn exit_codes_fail_or_skip() {
     let bed = bash("exit 1");
     assert_eq!(bed.failure().await, "Bash command failed. The command returned a non-zero exit code 1.");
     assert!(bed.log().await.contains("Command exited with return code 1"));
-    assert_eq!(bash("kill -9 $$").failure().await, "Bash command failed. The command returned a non-zero exit code -9.");
+    assert_eq!(
+        bash("kill -9 $$").failure().await,
+        "Bash command failed. The command returned a non-zero exit code -9."
+    );
     assert_eq!(bash("exit 99").run().await.unwrap(), Outcome::Skipped);
     let code = |code: Value| json!({ "skip_on_exit_code": code });
     assert_eq!(bash_with("exit 3", code(json!(3))).run().await.unwrap(), Outcome::Skipped);
@@ -75,7 +78,10 @@ async fn the_environment_is_inherited_replaced_or_added_to() {
         bash_with(show, json!({"env": {"A": 1}})).failure().await,
         "the argument 'env' must be a mapping of strings, which 'A' is not"
     );
-    assert_eq!(bash_with(show, json!({"env": {"A=B": "1"}})).failure().await, "illegal environment variable name 'A=B'");
+    assert_eq!(
+        bash_with(show, json!({"env": {"A=B": "1"}})).failure().await,
+        "illegal environment variable name 'A=B'"
+    );
     assert_eq!(bash("cat; echo end of stdin").value().await, "end of stdin");
 }
 
@@ -87,7 +93,10 @@ async fn it_runs_in_a_folder_of_its_own_or_the_given_one() {
     assert!(!std::path::Path::new(own).exists());
     assert_eq!(bash_with("pwd", json!({"cwd": "/usr"})).value().await, "/usr");
     assert_eq!(bash_with("pwd", json!({"cwd": "/no/such"})).failure().await, "Can not find the cwd: /no/such");
-    assert_eq!(bash_with("pwd", json!({"cwd": "/etc/passwd"})).failure().await, "The cwd /etc/passwd must be a directory");
+    assert_eq!(
+        bash_with("pwd", json!({"cwd": "/etc/passwd"})).failure().await,
+        "The cwd /etc/passwd must be a directory"
+    );
 }
 
 #[tokio::test]

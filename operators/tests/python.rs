@@ -52,7 +52,12 @@ async fn arguments_and_result_pass_and_what_is_printed_is_logged() {
 async fn a_function_gets_of_the_context_what_it_takes() {
     let mut bed = python_with("names", json!({"op_kwargs": {"conf_key": "mine", "ds": "given"}}));
     bed.conf = json!({"a": 1});
-    bed.dag.params.push(Param { name: "p".into(), value: Some(json!([1])), description: None, schema: Default::default() });
+    bed.dag.params.push(Param {
+        name: "p".into(),
+        value: Some(json!([1])),
+        description: None,
+        schema: Default::default(),
+    });
     assert_eq!(
         bed.value().await,
         json!([
@@ -103,10 +108,7 @@ async fn exceptions_fail_skip_or_fail_for_good() {
 
     assert_eq!(python_with("exits", json!({"op_args": [0]})).value().await, "nothing");
     assert_eq!(python_with("exits", json!({"op_args": [3]})).failure().await, "Task failed due to SystemExit(3)");
-    assert_eq!(
-        python("dies").failure().await,
-        "the Python process ended without a result, with return code 7"
-    );
+    assert_eq!(python("dies").failure().await, "the Python process ended without a result, with return code 7");
 }
 
 #[tokio::test]
@@ -266,7 +268,9 @@ fn arguments_are_checked_when_a_dag_is_loaded() {
     let ignore = json!({"python_callable": "m.f", "ignore_downstream_trigger_rules": true});
     assert_eq!(check("short_circuit", ignore.clone()), "");
     assert_eq!(check("python", ignore), "unexpected argument 'ignore_downstream_trigger_rules'");
-    for name in ["airflow.operators.bash_operator.BashOperator", "airflow.providers.standard.operators.bash.BashOperator"] {
+    for name in
+        ["airflow.operators.bash_operator.BashOperator", "airflow.providers.standard.operators.bash.BashOperator"]
+    {
         assert_eq!(registry.info(name).unwrap().path.path(), "airflow.operators.bash.BashOperator");
     }
 }

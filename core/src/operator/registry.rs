@@ -132,9 +132,6 @@ impl Registry {
     }
 
     fn entry(&self, name: &str) -> Result<&(Arc<OperatorInfo>, Arc<dyn Operator>), UnknownOperator> {
-        self.names
-            .get(name)
-            .and_then(|path| self.entries.get(path))
-            .ok_or_else(|| UnknownOperator(name.into()))
+        self.names.get(name).and_then(|path| self.entries.get(path)).ok_or_else(|| UnknownOperator(name.into()))
     }
 }

@@ -43,7 +43,11 @@ impl Channel {
     }
 
     /// Sends what the driver starts with, and answers until it says how the function ended; `None` if it never does.
-    pub(super) async fn serve(&mut self, context: &TaskContext, start: [&Value; 2]) -> Result<Option<Reply>, TaskError> {
+    pub(super) async fn serve(
+        &mut self,
+        context: &TaskContext,
+        start: [&Value; 2],
+    ) -> Result<Option<Reply>, TaskError> {
         for value in start {
             self.send(value).await;
         }

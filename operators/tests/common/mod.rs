@@ -1,5 +1,12 @@
 //! A real executor with the built-in operators, logs in memory, and a store that remembers what tries left.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test uses a part"
+)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -102,7 +102,7 @@ def holds_itself():
 
 def is_deep():
     value = []
-    for _ in range(500):
+    for _ in range(200):
         value = [value]
     return value
 
