@@ -149,3 +149,13 @@ def shell():
 
 
 not_callable = 5
+
+
+def transforms(ti, var, prev_data_interval_start_success):
+    earlier = ti.xcom_pull(task_ids="transform", key="pushed", include_prior_dates=True)
+    ti.xcom_push("pushed", [1, 2])
+    return {
+        "total": int(ti.xcom_pull(task_ids="extract")) + int(var.value.step),
+        "earlier": earlier,
+        "before": prev_data_interval_start_success,
+    }
