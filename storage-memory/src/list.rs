@@ -150,6 +150,6 @@ mod tests {
     fn a_page_has_the_exact_total() {
         let page = page(0..10, PageRequest { limit: 3, offset: 8 });
         assert_eq!((page.items, page.total), (vec![8, 9], 10));
-        assert_eq!(super::page(0..10, PageRequest { limit: usize::MAX, offset: usize::MAX }).items, []);
+        assert!(super::page(0..10, PageRequest { limit: usize::MAX, offset: usize::MAX }).items.is_empty());
     }
 }
