@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let shipped = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dags"));
     let folders = if options.dags.is_empty() { vec![shipped] } else { options.dags.clone() };
     let own_logs = || std::env::temp_dir().join(format!("updraft-logs-{}", std::process::id()));
-    let logs = FileLogs::new(options.log_dir.clone().unwrap_or_else(own_logs));
+    let logs = FileLogs::new(options.log_dir.clone().unwrap_or_else(own_logs))?;
     let operators = OperatorsConfig { python_path: folders.clone(), ..OperatorsConfig::default() };
     let mut builder = Updraft::builder()
         .clock(clock.clone())
