@@ -9,6 +9,7 @@ mod accept;
 mod audit;
 mod call;
 mod check;
+mod cron;
 mod date;
 mod document;
 mod field;
@@ -23,6 +24,7 @@ mod query;
 mod reply;
 mod route;
 mod state;
+mod timetable;
 
 #[cfg(test)]
 mod ground_test;
