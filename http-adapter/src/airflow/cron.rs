@@ -60,7 +60,13 @@ impl Fields {
             hour = format!("{hour}-{hour}");
         }
         let every = |field: String| if field == "*/1" { "*".to_owned() } else { field };
-        Some(Self { minute: every(minute), hour: every(hour), day: every(day), month: every(month), weekday: every(weekday) })
+        Some(Self {
+            minute: every(minute),
+            hour: every(hour),
+            day: every(day),
+            month: every(month),
+            weekday: every(weekday),
+        })
     }
 
     fn describe(&self) -> Option<String> {

@@ -180,7 +180,10 @@ mod tests {
         assert_eq!(schedule_interval(&Schedule::Once)["value"], "@once");
         assert_eq!(schedule_interval(&Schedule::Continuous)["value"], "@continuous");
         let delta = Schedule::TimeDelta { microseconds: 6 * 3_600_000_000 };
-        assert_eq!(schedule_interval(&delta), json!({"__type": "TimeDelta", "days": 0, "seconds": 21600, "microseconds": 0}));
+        assert_eq!(
+            schedule_interval(&delta),
+            json!({"__type": "TimeDelta", "days": 0, "seconds": 21600, "microseconds": 0})
+        );
         assert_eq!(description(&delta), "");
         let month = json!({"months": 1}).as_object().unwrap().clone();
         let month = schedule_interval(&Schedule::RelativeDelta { fields: month });
@@ -202,7 +205,8 @@ mod tests {
     #[test]
     fn conditions_are_trees_of_bounded_depth() {
         let uri = |name: &str| DatasetNode::Uri(name.to_owned());
-        let nested = DatasetCondition { postfix: vec![uri("a"), uri("b"), uri("c"), DatasetNode::Any(2), DatasetNode::All(2)] };
+        let nested =
+            DatasetCondition { postfix: vec![uri("a"), uri("b"), uri("c"), DatasetNode::Any(2), DatasetNode::All(2)] };
         let schedule = Schedule::Datasets { condition: nested };
         assert_eq!(dataset_expression(&schedule), json!({"all": ["a", {"any": ["b", "c"]}]}));
         assert_eq!(schedule_interval(&schedule)["value"], "Dataset");
@@ -210,7 +214,10 @@ mod tests {
         deep.extend(std::iter::repeat_n(DatasetNode::Any(1), 100_000));
         assert_eq!(condition_tree(&DatasetCondition { postfix: deep }), Value::Null);
         assert_eq!(condition_tree(&DatasetCondition { postfix: vec![DatasetNode::All(3)] }), Value::Null);
-        let or_time = Schedule::DatasetOrTime { condition: DatasetCondition::all(["a".to_owned()]), timetable: Box::new(cron("@daily")) };
+        let or_time = Schedule::DatasetOrTime {
+            condition: DatasetCondition::all(["a".to_owned()]),
+            timetable: Box::new(cron("@daily")),
+        };
         assert_eq!(schedule_interval(&or_time)["value"], "Dataset or 0 0 * * *");
         assert_eq!(description(&or_time), "Triggered by datasets or At 00:00");
         assert_eq!(dataset_expression(&or_time), json!({"all": ["a"]}));

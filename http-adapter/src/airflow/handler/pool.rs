@@ -165,7 +165,8 @@ impl Sent {
 }
 
 fn require_name_and_slots(body: &Map<String, Value>) -> Result<(), Problem> {
-    let missing: Vec<_> = ["name", "slots"].iter().filter(|field| !body.contains_key(**field)).map(|f| quote(f)).collect();
+    let missing: Vec<_> =
+        ["name", "slots"].iter().filter(|field| !body.contains_key(**field)).map(|f| quote(f)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -190,7 +191,9 @@ fn check_mask(mask: &[&str], body: &Map<String, Value>) -> Result<(), Problem> {
     // Airflow fails here without a word.
     let given = |field: &&str| body.contains_key(*field) || *field == "include_deferred";
     match mask.iter().find(|field| !given(field)) {
-        Some(absent) => Err(Problem::bad_request(format!("The update mask names '{absent}', which is not in the body"))),
+        Some(absent) => {
+            Err(Problem::bad_request(format!("The update mask names '{absent}', which is not in the body")))
+        }
         None => Ok(()),
     }
 }
