@@ -1,16 +1,18 @@
 //! Logs of tries.
 
-
+mod file;
 mod memory;
+mod writer;
 
 use std::fmt::Debug;
 use std::io;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
-
+pub use file::FileLogs;
 pub use memory::MemoryLogs;
+pub(crate) use writer::record;
+pub use writer::{LogLevel, LogSource, LogWriter};
 
 /// Names the log of one try.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,36 +64,16 @@ pub trait LogStore: Send + Sync + Debug {
     async fn delete_run(&self, dag_id: &str, run_id: &str) -> io::Result<()>;
 }
 
-/// Writes the log of one try.
-#[derive(Debug, Clone)]
-pub struct LogWriter {
-    store: Arc<dyn LogStore>,
-    key: Arc<LogKey>,
-}
-
-impl LogWriter {
-    /// A writer for the try's log.
-    pub fn new(store: Arc<dyn LogStore>, key: LogKey) -> Self {
-        Self { store, key: Arc::new(key) }
+/// How much of `bytes`, which hold at least what was asked for, makes a piece of at most `max` bytes: whole lines if
+/// there is one, whole characters otherwise.
+fn piece_len(bytes: &[u8], max: usize) -> usize {
+    if bytes.len() <= max {
+        return bytes.len();
     }
-
-    /// Appends a line; a line's end is added.
-    pub fn line(&self, text: &str) {
-        let mut bytes = Vec::with_capacity(text.len() + 1);
-        bytes.extend_from_slice(text.as_bytes());
-        bytes.push(b'\n');
-        self.store.append(&self.key, &bytes);
+    let head = &bytes[..max];
+    if let Some(end) = head.iter().rposition(|&byte| byte == b'\n') {
+        return end + 1;
     }
-
-    /// Appends bytes as they are.
-    pub fn bytes(&self, bytes: &[u8]) {
-        self.store.append(&self.key, bytes);
-    }
-
-    /// Makes sure that what was written can be read.
-    pub async fn flush(&self) {
-        if let Err(error) = self.store.flush(&self.key).await {
-            tracing::warn!(%error, key = ?self.key, "a log could not be flushed");
-        }
-    }
+    let is_start = |at: usize| (bytes[at] as i8) >= -0x40;
+    (max.saturating_sub(3)..=max).rev().find(|&at| at > 0 && is_start(at)).unwrap_or(max)
 }

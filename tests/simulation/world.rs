@@ -100,10 +100,14 @@ impl World {
         let mut patience = 3000;
         while now(self.storage.dag_runs(&self.unfinished())).unwrap().total > 0 {
             patience -= 1;
+            if patience == 0 {
+                self.tell();
+            }
             assert!(patience > 0, "runs do not end: {}", self.describe_unfinished());
             self.pass(Duration::from_secs(1));
         }
         self.pass(Duration::from_secs(5));
+        self.tell();
         self.check_ends();
         std::mem::take(&mut self.witness.lock().unwrap().log)
     }
@@ -132,6 +136,13 @@ impl World {
             ..TaskInstanceQuery::default()
         };
         now(self.storage.task_instances(&query)).unwrap().items
+    }
+
+    /// Shows what happened, if asked to.
+    fn tell(&self) {
+        if std::env::var_os("SIMULATION_TELL").is_some() {
+            eprintln!("{}", self.witness.lock().unwrap_or_else(std::sync::PoisonError::into_inner).log);
+        }
     }
 
     fn start_missing(&mut self) {
@@ -214,7 +225,8 @@ impl World {
     fn amend(&mut self, amendment: InstanceAmendment, state: Option<RunState>) {
         let Some(run) = self.some_run() else { return };
         let instances = self.instances(&run);
-        let chosen: Vec<_> = instances.iter().filter(|_| self.dice.one_in(3)).map(|i| (i.key, amendment.clone())).collect();
+        let chosen: Vec<_> =
+            instances.iter().filter(|_| self.dice.one_in(3)).map(|i| (i.key, amendment.clone())).collect();
         self.witness.lock().unwrap().log.push_str(&format!("amend {} {amendment:?} {}\n", run.run_id, chosen.len()));
         let amendment = Amendment { run: run.id, state, instances: chosen };
         now(self.storage.amend_runs(self.clock.now(), vec![amendment], None)).unwrap();
@@ -301,7 +313,14 @@ impl World {
             let dag = &instances[0].dag;
             assert_eq!(instances.len(), dag.tasks.len());
             for instance in &instances {
-                assert!(instance.state.is_finished(), "{} {}", run.run_id, instance.state);
+                assert!(
+                    instance.state.is_finished(),
+                    "{} {}: {} {}",
+                    run.run_id,
+                    run.state,
+                    instance.task().unwrap().task_id,
+                    instance.state
+                );
             }
             if self.faults.interventions || self.faults.crashes {
                 continue;

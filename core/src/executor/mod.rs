@@ -1,5 +1,8 @@
 //! Who carries out attempts.
 
+mod local;
+mod local_log;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +14,8 @@ use crate::id::{AttemptToken, InstanceKey};
 use crate::log::LogKey;
 use crate::model::{AttemptPhase, Dag, DagRun, Task};
 use crate::operator::{CancelReason, Outcome, TaskError};
+
+pub use local::{LocalExecutor, LocalExecutorParts};
 
 /// A try that was admitted: what an executor needs to know of it.
 #[derive(Debug, Clone)]

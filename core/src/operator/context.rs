@@ -1,17 +1,19 @@
 //! What an operator sees of its try.
 
 use std::fmt::{self, Debug, Display};
-use std::sync::Arc;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::TaskError;
 use crate::clock::Clock;
 use crate::executor::Attempt;
-use crate::log::LogWriter;
+use crate::log::{LogLevel, LogWriter};
 use crate::model::{Connection, RETURN_VALUE, Task};
 use crate::storage::StorageError;
 
@@ -40,27 +42,50 @@ impl Display for CancelReason {
 /// Tells a try to end. Clones watch the same signal.
 #[derive(Debug, Clone)]
 pub struct Cancellation {
-    signal: watch::Receiver<Option<CancelReason>>,
+    signal: Arc<Signal>,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    reason: OnceLock<CancelReason>,
+    given: Notify,
+    is_watched: AtomicBool,
 }
 
 impl Cancellation {
-    /// A signal and the hand that gives it.
-    pub(crate) fn new() -> (watch::Sender<Option<CancelReason>>, Self) {
-        let (sender, signal) = watch::channel(None);
-        (sender, Self { signal })
+    /// A signal that nobody has given yet.
+    pub(crate) fn new() -> Self {
+        Self { signal: Arc::default() }
+    }
+
+    /// Gives the signal; only the first reason counts.
+    pub(crate) fn cancel(&self, reason: CancelReason) {
+        if self.signal.reason.set(reason).is_ok() {
+            self.signal.given.notify_waiters();
+        }
+    }
+
+    /// Whether the work has asked for the signal, and so will end by itself.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.signal.is_watched.load(Ordering::Relaxed)
     }
 
     /// Why the try must end, if it must.
     pub fn reason(&self) -> Option<CancelReason> {
-        *self.signal.borrow()
+        self.signal.reason.get().copied()
     }
 
-    /// Ends once the try must end; for ever pending if nobody can tell it to any more.
+    /// Ends once the try must end; for ever pending if nobody tells it to.
     pub async fn cancelled(&self) -> CancelReason {
-        let mut signal = self.signal.clone();
-        match signal.wait_for(Option::is_some).await {
-            Ok(reason) => reason.unwrap_or(CancelReason::Shutdown),
-            Err(_) => std::future::pending().await,
+        let given = self.signal.given.notified();
+        let mut given = std::pin::pin!(given);
+        loop {
+            given.as_mut().enable();
+            if let Some(reason) = self.reason() {
+                return reason;
+            }
+            given.as_mut().await;
+            given.set(self.signal.given.notified());
         }
     }
 }
@@ -187,8 +212,32 @@ impl TaskContext {
         &self.parts.log
     }
 
-    /// Tells the try to end.
+    /// Writes a text to the try's log, with time and place as Airflow's logs have them.
+    #[track_caller]
+    pub fn info(&self, text: impl Display) {
+        self.record(LogLevel::Info, &text, Location::caller());
+    }
+
+    /// Writes a warning to the try's log.
+    #[track_caller]
+    pub fn warning(&self, text: impl Display) {
+        self.record(LogLevel::Warning, &text, Location::caller());
+    }
+
+    /// Writes an error to the try's log.
+    #[track_caller]
+    pub fn error(&self, text: impl Display) {
+        self.record(LogLevel::Error, &text, Location::caller());
+    }
+
+    fn record(&self, level: LogLevel, text: &dyn Display, place: &Location<'_>) {
+        self.parts.log.record(self.parts.clock.now(), level, place, text);
+    }
+
+    /// Tells the try to end. Work that asks for it gets time to end by itself when the signal comes; other work is
+    /// dropped at once.
     pub fn cancellation(&self) -> &Cancellation {
+        self.parts.cancellation.signal.is_watched.store(true, Ordering::Relaxed);
         &self.parts.cancellation
     }
 

@@ -1,16 +1,20 @@
 //! What a task does: the [`Operator`] trait, the registry that finds operators by name, and what an operator sees.
 
+mod code;
 mod context;
 mod outcome;
 mod registry;
+mod store;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 
+pub use code::CodeTasks;
 pub use context::{Cancellation, CancelReason, RenderTemplates, TaskContext, TaskContextParts, TaskStore};
 pub use outcome::{Outcome, SkipDownstream, TaskError};
-pub use registry::{OperatorInfo, Registry, UnknownOperator};
+pub use registry::{CheckArguments, OperatorInfo, Registry, UnknownOperator};
+pub use store::StorageTaskStore;
 
 /// Work that a task can do.
 ///

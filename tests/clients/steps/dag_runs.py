@@ -3,6 +3,7 @@
 import datetime
 
 from airflow_client.client import models
+
 from harness import check, equal, plain, step, subset, when
 
 DAG = "never_unpaused"

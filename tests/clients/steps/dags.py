@@ -4,6 +4,7 @@ import datetime
 import posixpath
 
 from airflow_client.client import models
+
 from harness import UTC, check, equal, plain, step, subset, when
 
 # Of tests/data/airflow-dags; the ones that a step deletes are not here.

@@ -1,6 +1,7 @@
 """A run under way: what is seen of it, and what ends it."""
 
 from airflow_client.client import models
+
 from harness import check, equal, plain, step, subset, when
 
 DAG = "long_sleep"

@@ -1,6 +1,7 @@
 """Mapped task instances: those of a task that was expanded, and what is said of a task that was not."""
 
 from airflow_client.client import models
+
 from harness import check, equal, plain, step, subset, when
 
 

@@ -1,6 +1,7 @@
 """Clearing tasks and setting their states."""
 
 from airflow_client.client import models
+
 from harness import check, equal, plain, step, subset, when
 
 DAG = "etl_chain"
@@ -95,7 +96,11 @@ def state_by_date(t):
     equal(t.ti(DAG, run, "load")["state"], "success", "state after a dry set")
     both = set_state(t, "transform", "failed", execution_date=iso(date), include_downstream=True, dry_run=True)
     equal(named(both), ["load", "transform"], "with downstream")
-    equal(named(set_state(t, "transform", "failed", execution_date=iso(date), include_upstream=True, dry_run=True)), ["extract", "transform"], "with upstream")
+    equal(
+        named(set_state(t, "transform", "failed", execution_date=iso(date), include_upstream=True, dry_run=True)),
+        ["extract", "transform"],
+        "with upstream",
+    )
     equal(named(set_state(t, "load", "failed", execution_date=iso(date), dry_run=False)), ["load"], "what a real set names")
     equal(t.ti(DAG, run, "load")["state"], "failed", "state afterwards")
     equal(named(set_state(t, "load", "success", execution_date=iso(date), dry_run=False)), ["load"], "what setting it back names")

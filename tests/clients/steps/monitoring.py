@@ -4,6 +4,7 @@ import datetime
 import re
 
 import airflow_client.client as client
+
 from harness import UTC, check, equal, plain, step, when
 
 

@@ -4,6 +4,7 @@ import contextlib
 
 import airflow_client.client as client
 from airflow_client.client import models
+
 from harness import check, equal, plain, step, subset
 
 

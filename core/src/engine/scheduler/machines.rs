@@ -154,14 +154,14 @@ impl Machines {
         let machine = RunMachine::new(plan, Arc::new(snapshot.run), &snapshot.instances);
         self.runs.insert(run_id, Owned { machine, version, generation });
         self.timers.extend(timers.into_iter().map(|(due, key)| (due, (run_id, key), generation)));
-        for attempt in inherited {
-            self.end_inherited(&attempt, now, admissions, pending);
-        }
         let mut decisions = Vec::new();
         if let Some(owned) = self.runs.get_mut(&run_id) {
             owned.machine.start(&snapshot.skips, &mut decisions);
         }
         self.take_decisions(run_id, decisions, now, admissions, pending);
+        for attempt in inherited {
+            self.end_inherited(&attempt, now, admissions, pending);
+        }
         for ended in ended_already {
             self.apply_end(run_id, ended, now, admissions, pending);
         }
