@@ -9,6 +9,7 @@ mod process;
 mod python;
 mod python_repr;
 mod register;
+pub mod template;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
