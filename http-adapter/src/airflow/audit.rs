@@ -33,7 +33,7 @@ pub(super) fn extra(path: &Parameters, query: &Parameters, body: &Value) -> Stri
     let mut extra = Map::new();
     for (name, value) in query.iter().chain(path.iter()) {
         if !COLUMNS.contains(&name) {
-            extra.insert(name.to_owned(), redact(name, value, 0));
+            extra.insert(name.to_owned(), redact(name, &as_sent(value), 0));
         }
     }
     if let Value::Object(members) = body {
@@ -42,6 +42,14 @@ pub(super) fn extra(path: &Parameters, query: &Parameters, body: &Value) -> Stri
         }
     }
     json::dumps(&Value::Object(extra))
+}
+
+/// Lists in a query are sent as one text.
+fn as_sent(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",").into(),
+        value => value.clone(),
+    }
 }
 
 fn redact(name: &str, value: &Value, depth: usize) -> Value {
@@ -88,11 +96,11 @@ mod tests {
         path.insert("dag_id", json!("d"));
         path.insert("map_index", json!(1));
         let mut query = Parameters::default();
-        query.insert("update_mask", json!("a"));
+        query.insert("update_mask", json!(["a", "b"]));
         let body = json!({"conf": {"db_password": "x", "n": [{"Token": {"a": ["b", 1]}}]}, "dag_run_id": "r"});
         assert_eq!(
             extra(&path, &query, &body),
-            r#"{"conf": {"db_password": "***", "n": [{"Token": {"a": ["***", 1]}}]}, "dag_run_id": "r", "map_index": 1, "update_mask": "a"}"#
+            r#"{"conf": {"db_password": "***", "n": [{"Token": {"a": ["***", 1]}}]}, "dag_run_id": "r", "map_index": 1, "update_mask": "a,b"}"#
         );
         assert_eq!(extra(&Parameters::default(), &Parameters::default(), &Value::Null), "{}");
     }

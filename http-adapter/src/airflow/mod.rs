@@ -9,6 +9,7 @@ mod accept;
 mod audit;
 mod call;
 mod check;
+mod cron;
 mod date;
 mod document;
 mod field;
@@ -24,6 +25,7 @@ mod query;
 mod reply;
 mod route;
 mod state;
+mod timetable;
 mod token;
 
 #[cfg(test)]
