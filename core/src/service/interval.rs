@@ -5,7 +5,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::model::Schedule;
 
 /// Start and end of the data that a run triggered for `logical_date` covers.
-pub(super) fn infer_manual_interval(schedule: &Schedule, logical_date: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+pub(super) fn infer_manual_interval(
+    schedule: &Schedule,
+    logical_date: DateTime<Utc>,
+) -> (DateTime<Utc>, DateTime<Utc>) {
     match schedule {
         Schedule::TimeDelta { microseconds } => {
             let start = logical_date.checked_sub_signed(TimeDelta::microseconds(*microseconds));

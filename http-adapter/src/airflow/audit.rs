@@ -6,16 +6,8 @@ use super::json;
 use super::query::Parameters;
 
 /// What has a column of its own in the event log.
-const COLUMNS: &[&str] = &[
-    "csrf_token",
-    "_csrf_token",
-    "is_paused",
-    "dag_id",
-    "task_id",
-    "dag_run_id",
-    "run_id",
-    "execution_date",
-];
+const COLUMNS: &[&str] =
+    &["csrf_token", "_csrf_token", "is_paused", "dag_id", "task_id", "dag_run_id", "run_id", "execution_date"];
 
 /// Parts of names whose values nobody is to read.
 const SECRETS: &[&str] = &[
@@ -58,15 +50,10 @@ fn redact(name: &str, value: &Value, depth: usize) -> Value {
     }
     match value {
         Value::Object(members) if depth < MAX_DEPTH => {
-            let members = members
-                .iter()
-                .map(|(name, value)| (name.clone(), redact(name, value, depth + 1)));
+            let members = members.iter().map(|(name, value)| (name.clone(), redact(name, value, depth + 1)));
             Value::Object(members.collect())
         }
-        Value::Array(items) if depth < MAX_DEPTH => items
-            .iter()
-            .map(|item| redact("", item, depth + 1))
-            .collect(),
+        Value::Array(items) if depth < MAX_DEPTH => items.iter().map(|item| redact("", item, depth + 1)).collect(),
         value => value.clone(),
     }
 }
@@ -76,9 +63,7 @@ fn hide(value: &Value, depth: usize) -> Value {
         Value::String(_) => "***".into(),
         Value::Object(_) | Value::Array(_) if depth >= MAX_DEPTH => "***".into(),
         Value::Object(members) => {
-            let members = members
-                .iter()
-                .map(|(name, value)| (name.clone(), hide(value, depth + 1)));
+            let members = members.iter().map(|(name, value)| (name.clone(), hide(value, depth + 1)));
             Value::Object(members.collect())
         }
         Value::Array(items) => items.iter().map(|item| hide(item, depth + 1)).collect(),
@@ -109,9 +94,6 @@ mod tests {
             extra(&path, &query, &body),
             r#"{"conf": {"db_password": "***", "n": [{"Token": {"a": ["***", 1]}}]}, "dag_run_id": "r", "map_index": 1, "update_mask": "a"}"#
         );
-        assert_eq!(
-            extra(&Parameters::default(), &Parameters::default(), &Value::Null),
-            "{}"
-        );
+        assert_eq!(extra(&Parameters::default(), &Parameters::default(), &Value::Null), "{}");
     }
 }

@@ -210,8 +210,7 @@ fn take_logical_date(body: &mut Map<String, Value>) -> Result<Option<DateTime<Fi
 }
 
 fn check_trigger_members(body: &Map<String, Value>) -> Result<(), Problem> {
-    const KNOWN: &[&str] =
-        &["dag_run_id", "logical_date", "conf", "data_interval_start", "data_interval_end", "note"];
+    const KNOWN: &[&str] = &["dag_run_id", "logical_date", "conf", "data_interval_start", "data_interval_end", "note"];
     let mut errors = FieldErrors::default();
     match body.get("dag_run_id") {
         Some(Value::Null) => errors.add("dag_run_id", "Field may not be null."),
@@ -251,8 +250,7 @@ fn echo_offsets(
     set("logical_date", logical_date);
     set("execution_date", logical_date);
     let inferred = |date: DateTime<Utc>| if date == logical_date { logical_date } else { date.fixed_offset() };
-    let (start, end) =
-        interval.unwrap_or_else(|| (inferred(run.data_interval_start), inferred(run.data_interval_end)));
+    let (start, end) = interval.unwrap_or_else(|| (inferred(run.data_interval_start), inferred(run.data_interval_end)));
     set("data_interval_start", start);
     set("data_interval_end", end);
 }
@@ -396,4 +394,3 @@ pub(super) fn page(body: &Map<String, Value>) -> PageRequest {
     };
     PageRequest { limit: number("page_limit", 100), offset: number("page_offset", 0) }
 }
-

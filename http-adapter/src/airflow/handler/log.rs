@@ -70,10 +70,8 @@ fn answer(call: &Call, host: &str, text: &str, is_text: bool, metadata: &Value) 
 /// Where the log was found, or why it was not.
 fn heading(instance: &TaskInstance, try_number: u32, page: &LogPage) -> String {
     let path = path(instance, try_number);
-    let waits = matches!(
-        instance.state,
-        TaskState::None | TaskState::Scheduled | TaskState::Queued | TaskState::Restarting
-    );
+    let waits =
+        matches!(instance.state, TaskState::None | TaskState::Scheduled | TaskState::Queued | TaskState::Restarting);
     let message = if page.exists {
         format!("*** Found local files:\n***   * {path}\n")
     } else if waits {

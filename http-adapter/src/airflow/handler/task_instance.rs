@@ -223,7 +223,8 @@ impl MappedOrder {
     }
 
     fn sort(self, instances: &mut [TaskInstance]) {
-        let state = |instance: &TaskInstance| Some(instance.state.as_str()).filter(|_| instance.state != TaskState::None);
+        let state =
+            |instance: &TaskInstance| Some(instance.state.as_str()).filter(|_| instance.state != TaskState::None);
         instances.sort_by(|a, b| {
             let order = match self.by {
                 MappedKey::State => last_if_absent(state(a), state(b)),
@@ -355,10 +356,11 @@ async fn set_note(mut call: Call) -> Answer {
     errors.check()?;
     let instance = find(&call, path_index(&call)).await?.ok_or_else(|| no_instance(&call))?;
     let note = body.get("note").and_then(Value::as_str).map(str::to_owned);
-    let instance = call.service().set_task_instance_note(&instance, note, &actor).await.map_err(|error| match error {
-        ServiceError::NotFound(_) => no_instance(&call),
-        error => error.into(),
-    })?;
+    let instance =
+        call.service().set_task_instance_note(&instance, note, &actor).await.map_err(|error| match error {
+            ServiceError::NotFound(_) => no_instance(&call),
+            error => error.into(),
+        })?;
     Ok(Reply::json(&show(&instance)))
 }
 
