@@ -31,7 +31,8 @@ impl Graph {
         let width = WIDTH.min(count);
         let before = |i: u32| {
             let (layer, place) = (i / width, i % width);
-            let parents = |layer: u32| [place, (place + 1) % width, (place + 7) % width].map(|p| (layer - 1) * width + p);
+            let parents =
+                |layer: u32| [place, (place + 1) % width, (place + 7) % width].map(|p| (layer - 1) * width + p);
             let mut parents = if layer == 0 { Vec::new() } else { parents(layer).to_vec() };
             parents.sort_unstable();
             parents.dedup();

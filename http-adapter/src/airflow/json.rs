@@ -10,11 +10,8 @@ use updraft_core::python::float_repr;
 /// Writes `value` as the body of an answer.
 pub(crate) fn to_vec(value: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    let mut serializer =
-        serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(PrettyFormatter::new()));
-    Sorted(value)
-        .serialize(&mut serializer)
-        .expect("a JSON value written to memory cannot fail");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(PrettyFormatter::new()));
+    Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
     out.push(b'\n');
     out
 }
@@ -49,11 +46,8 @@ impl Serialize for Sorted<'_> {
 /// Writes `value` as Python's `json.dumps` does: on one line, with a blank after commas and colons.
 pub(crate) fn dumps(value: &Value) -> String {
     let mut out = Vec::with_capacity(64);
-    let mut serializer =
-        serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(OneLine));
-    Sorted(value)
-        .serialize(&mut serializer)
-        .expect("a JSON value written to memory cannot fail");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(OneLine));
+    Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 
@@ -61,19 +55,11 @@ pub(crate) fn dumps(value: &Value) -> String {
 struct OneLine;
 
 impl Formatter for OneLine {
-    fn begin_array_value<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
         writer.write_all(if first { b"" } else { b", " })
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
         writer.write_all(if first { b"" } else { b", " })
     }
 
@@ -90,22 +76,14 @@ impl<F: Formatter> Formatter for AirflowFormatter<F> {
         writer.write_all(float_repr(value).as_bytes())
     }
 
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
         while let Some(at) = rest.find(|c: char| !c.is_ascii()) {
             let (ascii, tail) = rest.split_at(at);
             writer.write_all(ascii.as_bytes())?;
             let mut chars = tail.chars();
             let mut units = [0; 2];
-            for unit in chars
-                .next()
-                .into_iter()
-                .flat_map(|c| c.encode_utf16(&mut units).to_vec())
-            {
+            for unit in chars.next().into_iter().flat_map(|c| c.encode_utf16(&mut units).to_vec()) {
                 write!(writer, "\\u{unit:04x}")?;
             }
             rest = chars.as_str();
@@ -113,11 +91,7 @@ impl<F: Formatter> Formatter for AirflowFormatter<F> {
         writer.write_all(rest.as_bytes())
     }
 
-    fn write_char_escape<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        escape: CharEscape,
-    ) -> io::Result<()> {
+    fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
         self.0.write_char_escape(writer, escape)
     }
 
@@ -129,11 +103,7 @@ impl<F: Formatter> Formatter for AirflowFormatter<F> {
         self.0.end_array(writer)
     }
 
-    fn begin_array_value<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
         self.0.begin_array_value(writer, first)
     }
 
@@ -149,11 +119,7 @@ impl<F: Formatter> Formatter for AirflowFormatter<F> {
         self.0.end_object(writer)
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
         self.0.begin_object_key(writer, first)
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Flavour, Ordered, Schema};
+use crate::schema::{self, Ordered};
 
 /// Keywords in the order in which people write them; texts show schemas, and those do not keep their order in a DAG.
 const ORDER: &[&str] = &["type", "format", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "items"];
@@ -13,8 +13,7 @@ pub(super) fn explain(value: Option<&Value>, schema: &Map<String, Value>) -> Opt
     let mut members: Vec<_> = schema.iter().map(|(name, value)| (name.clone(), Ordered::from(value))).collect();
     let rank = |name: &str| ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
     members.sort_by_key(|(name, _)| rank(name));
-    let schema = Schema::compile(Ordered::Object(members), Flavour::Parameter).ok()?;
-    schema.check(value, || Ordered::from(value)).err().map(|violation| violation.long())
+    schema::complaint(&Ordered::Object(members), value)
 }
 
 #[cfg(test)]

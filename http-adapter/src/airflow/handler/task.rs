@@ -7,15 +7,7 @@ use crate::airflow::operation::{Access, Operation, operation};
 
 pub(super) fn operations() -> Vec<Operation<State>> {
     vec![
-        operation!(
-            get_tasks,
-            Access::DagPart(Action::Read, &[Resource::TaskInstances]),
-            unanswered
-        ),
-        operation!(
-            get_task,
-            Access::DagPart(Action::Read, &[Resource::TaskInstances]),
-            unanswered
-        ),
+        operation!(get_tasks, Access::DagPart(Action::Read, &[Resource::TaskInstances]), unanswered),
+        operation!(get_task, Access::DagPart(Action::Read, &[Resource::TaskInstances]), unanswered),
     ]
 }
