@@ -17,9 +17,9 @@ pub(super) fn infer_manual_interval(
 ) -> (DateTime<Utc>, DateTime<Utc>) {
     let moment = (logical_date, logical_date);
     match schedule {
-        Schedule::Cron { expression } => Ticks::new(expression, timezone)
-            .and_then(|ticks| ticks.last_interval(logical_date))
-            .unwrap_or(moment),
+        Schedule::Cron { expression } => {
+            Ticks::new(expression, timezone).and_then(|ticks| ticks.last_interval(logical_date)).unwrap_or(moment)
+        }
         Schedule::TimeDelta { microseconds } => {
             let start = logical_date.checked_sub_signed(TimeDelta::microseconds(*microseconds));
             (start.unwrap_or(logical_date), logical_date)
@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn runs_of_a_cron_schedule_cover_the_last_full_interval() {
         // As recorded of Airflow 2.11.2.
-        assert_eq!(cron("0 */6 * * *", "UTC", "2024-01-01T07:30:00Z"), ["2024-01-01T00:00:00Z", "2024-01-01T06:00:00Z"]);
+        assert_eq!(
+            cron("0 */6 * * *", "UTC", "2024-01-01T07:30:00Z"),
+            ["2024-01-01T00:00:00Z", "2024-01-01T06:00:00Z"]
+        );
         assert_eq!(cron("0 6 * * *", "UTC", "2024-01-05T06:00:00Z"), ["2024-01-04T06:00:00Z", "2024-01-05T06:00:00Z"]);
         assert_eq!(cron("0 6 * * *", "UTC", "2024-01-05T10:00:00Z"), ["2024-01-04T06:00:00Z", "2024-01-05T06:00:00Z"]);
         assert_eq!(cron("@weekly", "UTC", "2024-01-05T10:00:00Z"), ["2023-12-24T00:00:00Z", "2023-12-31T00:00:00Z"]);

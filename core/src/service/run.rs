@@ -280,7 +280,8 @@ fn new_run(dag: &DagRecord, request: &TriggerRequest, logical_date: DateTime<Fix
         Some(run_id) => run_id.to_owned(),
     };
     let date = logical_date.to_utc();
-    let interval = request.data_interval.unwrap_or_else(|| infer_manual_interval(&dag.dag().schedule, &dag.dag().timezone, date));
+    let interval =
+        request.data_interval.unwrap_or_else(|| infer_manual_interval(&dag.dag().schedule, &dag.dag().timezone, date));
     let note = request.note.clone().filter(|note| !note.is_empty());
     let audit = AuditEntry { dag_id: Some(dag.dag_id().clone()), ..actor.audit("post_dag_run") };
     NewRun {

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -25,7 +24,7 @@ use updraft_core::storage::{
     Verdict,
 };
 use updraft_http_adapter::access::{AccessError, Authenticator, Principal};
-use updraft_http_adapter::airflow::{Airflow, State, TokenKey, Vitals};
+use updraft_http_adapter::airflow::{Airflow, TokenKey};
 use updraft_storage_memory::MemoryStorage;
 
 #[derive(Debug)]
@@ -35,20 +34,6 @@ struct Admin;
 impl Authenticator for Admin {
     async fn authenticate(&self, _: &Parts) -> Result<Option<Principal>, AccessError> {
         Ok(Some(Principal::named("admin", ["Admin".to_owned()])))
-    }
-}
-
-#[derive(Debug)]
-struct Alive;
-
-#[async_trait]
-impl Vitals for Alive {
-    async fn storage_answers(&self) -> bool {
-        true
-    }
-
-    async fn scheduler_heartbeat(&self) -> Option<DateTime<Utc>> {
-        None
     }
 }
 
@@ -83,10 +68,8 @@ impl World {
         let logs = Arc::new(MemoryLogs::default());
         let ids = IdSource::from_seed(1);
         let service = Service::new(storage.clone(), logs.clone(), ids.clone(), Settings::default());
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let token_key = TokenKey::from_secret(b"test");
-        let state = State { service, token_key, vitals: Arc::new(Alive), clock: shared.clone() };
-        let airflow = Airflow::builder(state, shared, ids.clone()).authenticator(Admin).build().unwrap();
+        let airflow = Airflow::builder(service, Arc::new(clock.clone()));
+        let airflow = airflow.token_key(TokenKey::from_secret(b"test")).authenticator(Admin).build().unwrap();
         let session = storage.register_scheduler("player", Duration::from_secs(3600)).await.unwrap();
         Self { storage, logs, clock, airflow, ids, session, sequence: Mutex::new(0) }
     }
@@ -207,7 +190,7 @@ pub fn dag(dag_id: &str, tasks: &[(&str, &[&str])]) -> Dag {
         task.upstream = upstream.iter().map(|id| dag.find_task(id).unwrap()).collect();
         dag.tasks.push(task);
     }
-    updraft_core::dag::set_effective_priorities(&mut dag);
+    updraft_core::dag::settle(&mut dag);
     dag
 }
 
