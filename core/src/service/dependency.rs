@@ -64,7 +64,9 @@ impl Service {
         let limit = record.dag().max_active_tasks;
         if running >= u64::from(limit) {
             let dag_id = &instance.dag.dag_id;
-            let reason = format!("The maximum number of running tasks ({limit}) for this task's DAG '{dag_id}' has been reached.");
+            let reason = format!(
+                "The maximum number of running tasks ({limit}) for this task's DAG '{dag_id}' has been reached."
+            );
             add("Task Instance Slots Available", reason);
         }
         if instance.state == TaskState::None {
@@ -190,7 +192,9 @@ fn date_reasons(instance: &TaskInstance, task: &Task, now: DateTime<Utc>) -> Vec
             reasons.push(format!("The execution date is {shown} but this is after {whose} {}.", isoformat(end)));
         }
     }
-    for (start, whose) in [(task.start_date, "the task's start date"), (instance.dag.start_date, "the task's DAG's start date")] {
+    for (start, whose) in
+        [(task.start_date, "the task's start date"), (instance.dag.start_date, "the task's DAG's start date")]
+    {
         if let Some(start) = start.filter(|start| date < *start) {
             reasons.push(format!("The execution date is {shown} but this is before {whose} {}.", isoformat(start)));
         }
@@ -265,8 +269,9 @@ fn trigger_rule_reason(rule: TriggerRule, up: &UpstreamStates, is_mapped: bool) 
     let short = |of: usize, parts: &[usize]| of.saturating_sub(parts.iter().sum());
     let undone = up.tasks.saturating_sub(up.done);
     let completed = || {
-        (up.done < up.total)
-            .then(|| format!("requires all upstream tasks to have completed, but found {undone} task(s) that were not done."))
+        (up.done < up.total).then(|| {
+            format!("requires all upstream tasks to have completed, but found {undone} task(s) that were not done.")
+        })
     };
     let text = match rule {
         R::Always => None,
@@ -310,7 +315,8 @@ mod tests {
 
     #[test]
     fn a_waiting_task_says_what_it_waits_for() {
-        let mut up = UpstreamStates { task_ids: BTreeSet::from(["sleep".to_owned()]), tasks: 1, ..UpstreamStates::default() };
+        let mut up =
+            UpstreamStates { task_ids: BTreeSet::from(["sleep".to_owned()]), tasks: 1, ..UpstreamStates::default() };
         up.count(TaskState::Running, false);
         assert_eq!(
             trigger_rule_reason(TriggerRule::AllSuccess, &up, false).as_deref(),

@@ -25,9 +25,16 @@ impl Service {
     ///
     /// # Errors
     /// Those of the log store.
-    pub async fn task_log(&self, instance: &TaskInstance, try_number: u32, position: u64, max: usize) -> Result<LogPage> {
+    pub async fn task_log(
+        &self,
+        instance: &TaskInstance,
+        try_number: u32,
+        position: u64,
+        max: usize,
+    ) -> Result<LogPage> {
         let key = log_key(instance, try_number);
-        let may_grow = instance.try_number == try_number && matches!(instance.state, TaskState::Running | TaskState::Deferred);
+        let may_grow =
+            instance.try_number == try_number && matches!(instance.state, TaskState::Running | TaskState::Deferred);
         let mut bytes = Vec::new();
         let mut next = position;
         let mut exists = false;

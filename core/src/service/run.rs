@@ -73,7 +73,9 @@ impl Service {
             match created {
                 Some(Ok(run)) => return Ok(run),
                 // Two clients may ask within the same microsecond.
-                Some(Err(StorageError::AlreadyExists(Subject::LogicalDate(..)))) if is_free && attempts < MAX_DATE_ATTEMPTS => {
+                Some(Err(StorageError::AlreadyExists(Subject::LogicalDate(..))))
+                    if is_free && attempts < MAX_DATE_ATTEMPTS =>
+                {
                     attempts += 1;
                     logical_date += TimeDelta::microseconds(attempts);
                 }
@@ -95,7 +97,8 @@ impl Service {
             }
         }
         if let Some(run_id) = &request.run_id {
-            let query = RunQuery { dag_ids, run_ids: Some(BTreeSet::from([run_id.clone()])), page, ..RunQuery::default() };
+            let query =
+                RunQuery { dag_ids, run_ids: Some(BTreeSet::from([run_id.clone()])), page, ..RunQuery::default() };
             if self.storage.dag_runs(&query).await?.total > 0 {
                 return Err(ServiceError::AlreadyExists(Subject::DagRun(dag.dag_id().to_string(), run_id.clone())));
             }
@@ -136,7 +139,8 @@ impl Service {
             }
             RunState::Failed => {
                 let instances = self.instances_of(dag_id, run_id).await?;
-                let has_teardown = instances.iter().any(|instance| is_teardown(instance) && !instance.state.is_finished());
+                let has_teardown =
+                    instances.iter().any(|instance| is_teardown(instance) && !instance.state.is_finished());
                 (mark_failed(&instances), has_teardown)
             }
             RunState::Running => return Err(ServiceError::invalid("state", "a run starts by itself once it may")),
@@ -173,7 +177,13 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn set_run_note(&self, dag_id: &str, run_id: &str, note: Option<String>, actor: &Actor) -> Result<DagRun> {
+    pub async fn set_run_note(
+        &self,
+        dag_id: &str,
+        run_id: &str,
+        note: Option<String>,
+        actor: &Actor,
+    ) -> Result<DagRun> {
         let run = self.storage.dag_run(dag_id, run_id).await?;
         let now = self.now().await?;
         let audit = run_audit(actor, "set_dag_run_note", dag_id, run_id);
@@ -257,7 +267,8 @@ fn check_run_id(run_id: &str) -> Result<()> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.~:+-".contains(c);
     if !run_id.chars().all(is_allowed) {
         let shown = crate::python::str_repr(run_id);
-        let text = format!("The provided run ID {shown} is invalid. It does not match the pattern '^[A-Za-z0-9_.~:+-]+$'");
+        let text =
+            format!("The provided run ID {shown} is invalid. It does not match the pattern '^[A-Za-z0-9_.~:+-]+$'");
         return Err(ServiceError::invalid("dag_run_id", text));
     }
     Ok(())
@@ -269,7 +280,8 @@ fn new_run(dag: &DagRecord, request: &TriggerRequest, logical_date: DateTime<Fix
         Some(run_id) => run_id.to_owned(),
     };
     let date = logical_date.to_utc();
-    let interval = request.data_interval.unwrap_or_else(|| infer_manual_interval(&dag.dag().schedule, date));
+    let interval =
+        request.data_interval.unwrap_or_else(|| infer_manual_interval(&dag.dag().schedule, &dag.dag().timezone, date));
     let note = request.note.clone().filter(|note| !note.is_empty());
     let audit = AuditEntry { dag_id: Some(dag.dag_id().clone()), ..actor.audit("post_dag_run") };
     NewRun {

@@ -79,7 +79,13 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn task_instance(&self, dag_id: &str, run_id: &str, task_id: &str, map_index: i32) -> Result<TaskInstance> {
+    pub async fn task_instance(
+        &self,
+        dag_id: &str,
+        run_id: &str,
+        task_id: &str,
+        map_index: i32,
+    ) -> Result<TaskInstance> {
         Ok(self.storage.task_instance(dag_id, run_id, task_id, map_index).await?)
     }
 
@@ -115,7 +121,8 @@ impl Service {
         if instance.state == TaskState::UpForRetry {
             return Ok(tries);
         }
-        let is_current = |last: &TaskInstanceTry| last.try_number >= instance.try_number && has_try(instance.state);
+        let is_current =
+            |last: &TaskInstanceTry| (last.try_number, last.state) == (instance.try_number, instance.state);
         if tries.last().is_some_and(is_current) {
             tries.pop();
         }
@@ -156,7 +163,8 @@ impl Service {
         };
         let dag = record.dag();
         let task_ids = request.task_ids.as_ref().map(|ids| {
-            let matched = dag.tasks().filter(|(_, task)| ids.contains(task.task_id.as_str())).map(|(ix, _)| ix).collect();
+            let matched =
+                dag.tasks().filter(|(_, task)| ids.contains(task.task_id.as_str())).map(|(ix, _)| ix).collect();
             let subset = Relatives::new(dag).subset(&matched, request.include_upstream, request.include_downstream);
             ids_of(dag, subset)
         });
@@ -181,7 +189,12 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound` for the DAG or the run.
-    pub async fn clear_task_instances(&self, dag_id: &str, request: &ClearRequest, actor: &Actor) -> Result<Vec<TaskInstance>> {
+    pub async fn clear_task_instances(
+        &self,
+        dag_id: &str,
+        request: &ClearRequest,
+        actor: &Actor,
+    ) -> Result<Vec<TaskInstance>> {
         let instances = self.task_instances_to_clear(dag_id, request).await?;
         let only = match (request.only_failed, request.only_running) {
             (false, false) => StateSet::ALL,
@@ -200,7 +213,12 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound` for the DAG, the task or the task instance.
-    pub async fn mark_task_instances(&self, dag_id: &str, request: &MarkRequest, actor: &Actor) -> Result<Vec<TaskInstance>> {
+    pub async fn mark_task_instances(
+        &self,
+        dag_id: &str,
+        request: &MarkRequest,
+        actor: &Actor,
+    ) -> Result<Vec<TaskInstance>> {
         let record = self.storage.dag(dag_id).await?;
         let dag = record.dag();
         let task = dag
@@ -252,7 +270,8 @@ impl Service {
             }
         }
         if !request.dry_run {
-            let operation = if request.map_index.is_some() { "patch_task_instance" } else { "post_set_task_instances_state" };
+            let operation =
+                if request.map_index.is_some() { "patch_task_instance" } else { "post_set_task_instances_state" };
             let mut audit = AuditEntry { dag_id: Some(dag_id.into()), ..actor.audit(operation) };
             if request.map_index.is_some() {
                 audit.task_id = Some(request.task_id.clone());
@@ -267,7 +286,12 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn set_task_instance_note(&self, instance: &TaskInstance, note: Option<String>, actor: &Actor) -> Result<TaskInstance> {
+    pub async fn set_task_instance_note(
+        &self,
+        instance: &TaskInstance,
+        note: Option<String>,
+        actor: &Actor,
+    ) -> Result<TaskInstance> {
         let now = self.now().await?;
         let task_id = task_id_of(instance);
         let run = &instance.run;
@@ -357,11 +381,6 @@ fn reach_of(schedule: &Schedule) -> Reach {
     }
 }
 
-/// Whether an instance in this state is or was in a try that no clearing has put aside.
-fn has_try(state: TaskState) -> bool {
-    !matches!(state, TaskState::None | TaskState::Scheduled | TaskState::UpForReschedule)
-}
-
 fn task_id_of(instance: &TaskInstance) -> &str {
     instance.task().map_or("", |task| task.task_id.as_str())
 }
@@ -402,4 +421,3 @@ impl Amendments {
         self.0.into_values().collect()
     }
 }
-

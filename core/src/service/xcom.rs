@@ -18,7 +18,14 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn xcom(&self, dag_id: &str, run_id: &str, task_id: &str, map_index: i32, key: &str) -> Result<XComEntry> {
+    pub async fn xcom(
+        &self,
+        dag_id: &str,
+        run_id: &str,
+        task_id: &str,
+        map_index: i32,
+        key: &str,
+    ) -> Result<XComEntry> {
         let query = XComQuery {
             dag_id: Some(dag_id.into()),
             run_id: Some(run_id.into()),
