@@ -111,26 +111,7 @@ impl Service {
     /// # Errors
     /// Those of the storage.
     pub async fn tries(&self, instance: &TaskInstance) -> Result<Vec<TaskInstanceTry>> {
-        let mut tries = self.storage.tries(instance.run.id, instance.key).await?;
-        if instance.state == TaskState::UpForRetry {
-            return Ok(tries);
-        }
-        let is_current = |last: &TaskInstanceTry| last.try_number >= instance.try_number && has_try(instance.state);
-        if tries.last().is_some_and(is_current) {
-            tries.pop();
-        }
-        tries.push(TaskInstanceTry {
-            try_number: instance.try_number,
-            state: instance.state,
-            max_tries: instance.max_tries,
-            start_date: instance.start_date,
-            end_date: instance.end_date,
-            queued_when: instance.queued_when,
-            hostname: instance.hostname.clone(),
-            unixname: instance.unixname.clone(),
-            pid: instance.pid,
-        });
-        Ok(tries)
+        Ok(self.storage.tries(instance.run.id, instance.key).await?)
     }
 
     /// The task instances that a request starts over.
@@ -355,11 +336,6 @@ fn reach_of(schedule: &Schedule) -> Reach {
         Schedule::Once | Schedule::Continuous | Schedule::Datasets { .. } => Reach::Itself,
         _ => Reach::Scheduled,
     }
-}
-
-/// Whether an instance in this state is or was in a try that no clearing has put aside.
-fn has_try(state: TaskState) -> bool {
-    !matches!(state, TaskState::None | TaskState::Scheduled | TaskState::UpForReschedule)
 }
 
 fn task_id_of(instance: &TaskInstance) -> &str {
