@@ -182,7 +182,7 @@ fn populated(index: u32) -> Dag {
     let names = ["Etl_daily", "etl-hourly", "ml%train", "report_x", "report-y", "zeta", "Alpha", "ETL", "a_b", "axb"];
     let mut dag = dag(names[index as usize % names.len()], &["t"]);
     dag.fileloc = format!("/dags/{}.yaml", index % 3);
-    dag.description = (index % 3 > 0).then(|| format!("text {}", index % 4));
+    dag.description = (!index.is_multiple_of(3)).then(|| format!("text {}", index % 4));
     dag.max_active_runs = index % 4;
     dag.max_active_tasks = index % 5;
     dag.tags = ["red", "green", "blue"].iter().take(index as usize % 4).map(|&tag| tag.into()).collect();
