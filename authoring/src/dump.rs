@@ -500,3 +500,60 @@ impl Analysis {
         Self { plain: !edges && single_quoted && !breaks && !indicator, single_quoted, multiline: breaks }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Place;
+    use indexmap::IndexMap;
+
+    /// JSON with the order of its members.
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Ordered {
+        Null(()),
+        Bool(bool),
+        Int(i64),
+        Float(f64),
+        Str(String),
+        List(Vec<Ordered>),
+        Map(IndexMap<String, Ordered>),
+    }
+
+    impl Ordered {
+        fn node(self) -> Node {
+            let data = match self {
+                Self::Null(()) => Data::Null,
+                Self::Bool(value) => Data::Bool(value),
+                Self::Int(value) => Data::Int(value),
+                Self::Float(value) => Data::Float(value),
+                Self::Str(text) => Data::Str(text),
+                Self::List(list) => Data::List(list.into_iter().map(Self::node).collect()),
+                Self::Map(map) => {
+                    let mut mapping = Mapping::default();
+                    for (key, value) in map {
+                        mapping.insert(Node::new(Data::Str(key), Place::default()), value.node());
+                    }
+                    Data::Map(mapping)
+                }
+            };
+            Node::new(data, Place::default())
+        }
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Case {
+        value: Ordered,
+        text: String,
+    }
+
+    #[test]
+    fn values_are_written_as_pyyaml_writes_them() {
+        let text = std::env::var("DUMP_FUZZ").ok().and_then(|path| std::fs::read_to_string(path).ok());
+        let text = text.as_deref().unwrap_or(include_str!("../tests/data/yaml-dump.json"));
+        let cases: Vec<Case> = serde_json::from_str(text).unwrap();
+        for case in cases {
+            assert_eq!(dump("k", &case.value.node()), case.text);
+        }
+    }
+}

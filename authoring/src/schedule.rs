@@ -178,17 +178,13 @@ pub(crate) fn condition(text: &str) -> Result<DatasetCondition, String> {
     while let Some(c) = rest.chars().next() {
         match c {
             '(' if awaits_value => operators.push('('),
-            ')' if !awaits_value => {
-                while let Some(operator) = operators.pop() {
-                    if operator == '(' {
-                        break;
-                    }
-                    reduce(&mut values, operator)?;
-                    if operators.is_empty() {
-                        return Err(wrong("a parenthesis is closed that was not opened"));
-                    }
+            ')' if !awaits_value => loop {
+                match operators.pop() {
+                    Some('(') => break,
+                    Some(operator) => reduce(&mut values, operator)?,
+                    None => return Err(wrong("a parenthesis is closed that was not opened")),
                 }
-            }
+            },
             '&' | '|' if !awaits_value => {
                 while operators.last().is_some_and(|&last| last == '&' || last == c) {
                     if let Some(operator) = operators.pop() {
