@@ -8,8 +8,7 @@ use crate::python_repr::repr;
 
 /// A moment as Python's `isoformat` prints it.
 pub(crate) fn isoformat(moment: DateTime<Utc>) -> String {
-    let digits =
-        if moment.timestamp_subsec_micros() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
+    let digits = if moment.timestamp_subsec_micros() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
     moment.to_rfc3339_opts(digits, false)
 }
 

@@ -61,7 +61,8 @@ impl Arguments {
             None => "utf-8",
             Some(value) => value.as_str().ok_or_else(|| wrong("output_encoding", "a string"))?,
         };
-        let decoder = Decoder::find(encoding).ok_or_else(|| TaskError::failed(format!("unknown encoding: {encoding}")))?;
+        let decoder =
+            Decoder::find(encoding).ok_or_else(|| TaskError::failed(format!("unknown encoding: {encoding}")))?;
         let cwd = match given("cwd") {
             None => None,
             Some(value) => Some(PathBuf::from(value.as_str().ok_or_else(|| wrong("cwd", "a string"))?)),
@@ -160,7 +161,8 @@ impl BashOperator {
             Output::new(arguments.decoder).map_err(|error| failed("a pipe cannot be made", error))?;
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let group = ProcessGroup::new().map_err(|error| failed("a process cannot be started", error))?;
-        let mut shell = group.spawn(&mut command).map_err(|error| failed(&format!("{bash} cannot be started"), error))?;
+        let mut shell =
+            group.spawn(&mut command).map_err(|error| failed(&format!("{bash} cannot be started"), error))?;
         // It holds the writing ends of the pipe.
         drop(command);
         note_process(context, &shell).await?;
@@ -235,4 +237,3 @@ impl Operator for BashOperator {
         Ok(Outcome::value(last_line))
     }
 }
-

@@ -112,9 +112,8 @@ fn first_tasks(dag: &Dag, group_id: &str) -> Vec<TaskIx> {
         let inherited = group.parent.and_then(|parent| within.get(parent as usize)).is_some_and(|&is_in| is_in);
         within.push(inherited || group.group_id == group_id);
     }
-    let is_member = |ix: TaskIx| {
-        dag.task(ix).and_then(|task| within.get(task.group? as usize)).is_some_and(|&is_in| is_in)
-    };
+    let is_member =
+        |ix: TaskIx| dag.task(ix).and_then(|task| within.get(task.group? as usize)).is_some_and(|&is_in| is_in);
     dag.tasks()
         .filter(|(ix, task)| is_member(*ix) && !task.upstream.iter().any(|&up| is_member(up)))
         .map(|(ix, _)| ix)

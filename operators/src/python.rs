@@ -64,9 +64,7 @@ pub(crate) fn callable(arguments: &Map<String, Value>) -> Result<Value, String> 
         },
         (None, Some(name), Some(file)) if Path::new(file).is_absolute() => Ok(json!({"file": file, "name": name})),
         (None, Some(_), Some(_)) => Err("`python_callable_file` must be absolute path".into()),
-        (None, ..) => {
-            Err("missing 'python_callable', or 'python_callable_name' and 'python_callable_file'".into())
-        }
+        (None, ..) => Err("missing 'python_callable', or 'python_callable_name' and 'python_callable_file'".into()),
     }
 }
 
@@ -124,8 +122,8 @@ impl PythonOperator {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let group = ProcessGroup::new().map_err(|error| failed("a process cannot be started", error))?;
         let started = group.spawn(&mut command);
-        let mut process =
-            started.map_err(|error| failed(&format!("the interpreter '{}' cannot be started", python.display()), error))?;
+        let mut process = started
+            .map_err(|error| failed(&format!("the interpreter '{}' cannot be started", python.display()), error))?;
         // It holds the writing end of the log's pipe.
         drop(command);
         note_process(context, &process).await?;

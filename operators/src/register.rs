@@ -42,15 +42,8 @@ pub fn register_all(registry: &mut Registry, config: OperatorsConfig) {
     }
 }
 
-const BASH: &[&str] = &[
-    "bash_command",
-    "env",
-    "append_env",
-    "output_encoding",
-    "skip_exit_code",
-    "skip_on_exit_code",
-    "cwd",
-];
+const BASH: &[&str] =
+    &["bash_command", "env", "append_env", "output_encoding", "skip_exit_code", "skip_on_exit_code", "cwd"];
 
 const PYTHON: &[&str] = &[
     "python_callable",
