@@ -205,7 +205,7 @@ impl Parser<'_> {
     fn text(&mut self, out: &mut String) -> Option<()> {
         let is_raw = self.rest.starts_with(['r', 'R']);
         let body = self.rest.strip_prefix(['r', 'R', 'u', 'U']).unwrap_or(self.rest);
-        let quote = &body[..1];
+        let quote = body.get(..1)?;
         if quote != "'" && quote != "\"" {
             return None;
         }

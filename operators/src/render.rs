@@ -216,16 +216,21 @@ fn place(field: &str, path: &str) -> String {
 
 /// An error under the name that people know from Airflow's logs, where it has one.
 fn said(error: &TemplateError) -> String {
-    let name = match error.kind() {
-        TemplateErrorKind::Undefined => "jinja2.exceptions.UndefinedError: ",
-        TemplateErrorKind::Syntax => "jinja2.exceptions.TemplateSyntaxError: ",
-        TemplateErrorKind::NotFound if error.message().starts_with("Variable ") => "KeyError: ",
-        TemplateErrorKind::NotFound if error.message().starts_with("The conn_id ") => {
-            "airflow.exceptions.AirflowNotFoundException: "
+    let message = error.message();
+    let all = error.to_string();
+    match error.kind() {
+        TemplateErrorKind::Undefined => format!("jinja2.exceptions.UndefinedError: {all}"),
+        TemplateErrorKind::Syntax => format!("jinja2.exceptions.TemplateSyntaxError: {all}"),
+        TemplateErrorKind::NotFound if message.starts_with("Variable ") => {
+            // Python shows the argument of this one with quotes.
+            let place = all.strip_prefix(message).unwrap_or_default();
+            format!("KeyError: {}{place}", python::repr(&Value::from(message)))
         }
-        _ => "",
-    };
-    format!("{name}{error}")
+        TemplateErrorKind::NotFound if message.starts_with("The conn_id ") => {
+            format!("airflow.exceptions.AirflowNotFoundException: {all}")
+        }
+        _ => all,
+    }
 }
 
 /// Answers templates from the try's store. Only threads that may block use it.
