@@ -7,9 +7,12 @@ mod config;
 mod output;
 mod process;
 mod python;
+mod python_literal;
 mod python_repr;
 mod register;
+mod render;
 pub mod template;
+mod xcom;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -20,6 +23,7 @@ use updraft_core::storage::StorageError;
 
 pub use config::OperatorsConfig;
 pub use register::register_all;
+pub use render::TemplateRenderer;
 
 /// The exit code, or as Python has it the negative number of the signal that ended the process.
 fn exit_code(status: ExitStatus) -> i64 {

@@ -6,6 +6,8 @@ use updraft_core::operator::{CancelReason, TaskContext, TaskError};
 use updraft_core::storage::StorageError;
 
 use crate::airflow_env::isoformat;
+use crate::template::{Pulled, XComPull};
+use crate::xcom;
 
 /// Longest message of a process.
 const MAX_MESSAGE: u64 = 64 << 20;
@@ -113,13 +115,21 @@ async fn answer(context: &TaskContext, message: &Map<String, Value>) -> Result<V
     let optional = |name: &str| message.get(name).and_then(Value::as_str);
     match optional("ask").unwrap_or_default() {
         "xcoms" => {
-            let task_ids = message.get("task_ids").and_then(Value::as_array);
-            let task_ids: Option<Vec<String>> =
-                task_ids.map(|ids| ids.iter().filter_map(Value::as_str).map(str::to_owned).collect());
-            let is_earlier = message.get("include_prior_dates").and_then(Value::as_bool).unwrap_or_default();
-            let (dag_id, run_id, key) = (optional("dag_id"), optional("run_id"), text(message, "key"));
-            let values = store.xcoms(attempt, dag_id, run_id, task_ids.as_deref(), &key, is_earlier).await?;
-            Ok(Value::Array(values))
+            let list = |name: &str| message.get(name).and_then(Value::as_array);
+            let pull = XComPull {
+                task_ids: list("task_ids").map(|ids| ids.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+                dag_id: optional("dag_id").map(str::to_owned),
+                run_id: optional("run_id").map(str::to_owned),
+                key: optional("key").map(str::to_owned),
+                map_indexes: list("map_indexes").map(|indexes| indexes.iter().filter_map(Value::as_i64).collect()),
+                include_prior_dates: message.get("include_prior_dates").and_then(Value::as_bool).unwrap_or_default(),
+                many: message.get("many").and_then(Value::as_bool).unwrap_or_default(),
+            };
+            Ok(match xcom::pull(context, &pull).await? {
+                Pulled::Nothing => Value::Null,
+                Pulled::One(value) => json!({ "one": value }),
+                Pulled::Many(values) => json!({ "many": values }),
+            })
         }
         "push" => {
             let value = message.get("value").cloned().unwrap_or_default();

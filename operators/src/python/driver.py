@@ -232,18 +232,21 @@ class TaskInstance(_Data):
         default=None,
         run_id=None,
     ):
-        ids = [task_ids] if isinstance(task_ids, str) else task_ids and list(task_ids)
-        values = ask(
+        many_tasks = task_ids is not None and not isinstance(task_ids, str)
+        many_indexes = map_indexes is not None and not isinstance(map_indexes, int)
+        pulled = ask(
             ask="xcoms",
             dag_id=dag_id,
             run_id=run_id,
-            task_ids=ids or None,
+            task_ids=list(task_ids) if many_tasks else task_ids and [task_ids],
             key=key,
+            map_indexes=list(map_indexes) if many_indexes else map_indexes if map_indexes is None else [map_indexes],
             include_prior_dates=bool(include_prior_dates),
+            many=many_tasks or many_indexes,
         )
-        if task_ids is not None and not isinstance(task_ids, str):
-            return values
-        return values[-1] if values else default
+        if pulled is None:
+            return default
+        return pulled["one"] if "one" in pulled else pulled["many"]
 
 
 class _Params(dict):

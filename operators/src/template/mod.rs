@@ -41,6 +41,20 @@ pub use self::context::{Attribute, Attributes, PreviousSuccess, TemplateContext,
 pub use self::error::{TemplateError, TemplateErrorKind};
 pub use self::lookup::{Lookup, LookupError, Pulled, TemplateConnection, XComPull};
 
+/// Whether a text has anything to render in it.
+pub(crate) fn has_tags(text: &str) -> bool {
+    statement::find_tag(text).is_some()
+}
+
+/// What a text without tags renders to: Jinja2 unifies the ends of lines, and drops the last one.
+pub(crate) fn without_tags(text: &str) -> String {
+    let mut text = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_owned() };
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    text
+}
+
 /// Instructions that one rendering may run.
 const MAX_STEPS: u64 = 2_000_000;
 /// Bytes that one template may have, and may become.
@@ -69,16 +83,28 @@ impl Default for Renderer {
 impl Renderer {
     /// A renderer with Jinja2's and Airflow's filters, tests and globals.
     pub fn new() -> Self {
+        Self::with_sequences(false)
+    }
+
+    /// A renderer of what is read back as Python's literals, where lazy sequences of XComs print as lists.
+    pub(crate) fn native() -> Self {
+        Self::with_sequences(true)
+    }
+
+    fn with_sequences(as_lists: bool) -> Self {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(MAX_STEPS));
         environment.set_recursion_limit(MAX_CALLS);
         environment.set_unknown_method_callback(text_methods::call);
-        environment.set_formatter(|out, state, value| {
+        environment.set_formatter(move |out, state, value| {
             if value.is_undefined() {
                 return Err(error::undefined("the value to print is undefined"));
             }
+            let list = value.downcast_object_ref::<object::View>().filter(|_| as_lists);
+            let list = list.map(|view| object::List::value(view.items.clone())).transpose()?;
+            let value = list.as_ref().unwrap_or(value);
             let text = python::print(state, value)?;
             let html = matches!(state.auto_escape(), AutoEscape::Html) && !value.is_safe();
             let text = if html { filters::escape_html(&text) } else { text };
@@ -93,8 +119,8 @@ impl Renderer {
 
     /// Renders one template.
     pub fn render(&self, template: &str, context: &TemplateContext) -> Result<String, TemplateError> {
-        if statement::is_plain(template) {
-            return Ok(template.to_owned());
+        if !has_tags(template) {
+            return Ok(without_tags(template));
         }
         if template.len() > MAX_TEMPLATE {
             return Err(TemplateError::limit(format!("the template is longer than {MAX_TEMPLATE} bytes")));
@@ -115,23 +141,37 @@ impl Renderer {
     /// An error's [`path`](TemplateError::path) says which text it was.
     pub fn render_value(&self, value: &Json, context: &TemplateContext) -> Result<Json, TemplateError> {
         let mut rendered = value.clone();
-        let mut pending = vec![(String::new(), &mut rendered)];
-        while let Some((path, value)) = pending.pop() {
-            match value {
-                Json::String(text) => *text = self.render(text, context).map_err(|error| error.within(&path))?,
-                Json::Array(items) => {
-                    let items = items.iter_mut().enumerate();
-                    pending.extend(items.map(|(index, item)| (format!("{path}[{index}]"), item)).rev());
-                }
-                Json::Object(map) => {
-                    let dot = if path.is_empty() { "" } else { "." };
-                    pending.extend(map.iter_mut().map(|(key, item)| (format!("{path}{dot}{key}"), item)));
-                }
-                _ => {}
+        each_text(&mut rendered, |path, value| {
+            if let Json::String(text) = value {
+                *text = self.render(text, context).map_err(|error| error.within(path))?;
             }
-        }
+            Ok::<(), TemplateError>(())
+        })?;
         Ok(rendered)
     }
+}
+
+/// Changes every text in lists and dictionaries; keys stay as they are. `change` gets the place and the text.
+pub(crate) fn each_text<E>(
+    value: &mut Json,
+    mut change: impl FnMut(&str, &mut Json) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut pending = vec![(String::new(), value)];
+    while let Some((path, value)) = pending.pop() {
+        match value {
+            Json::String(_) => change(&path, value)?,
+            Json::Array(items) => {
+                let items = items.iter_mut().enumerate();
+                pending.extend(items.map(|(index, item)| (format!("{path}[{index}]"), item)).rev());
+            }
+            Json::Object(map) => {
+                let dot = if path.is_empty() { "" } else { "." };
+                pending.extend(map.iter_mut().map(|(key, item)| (format!("{path}{dot}{key}"), item)).rev());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Collects what is rendered, up to the limit.

@@ -56,7 +56,7 @@ pub(super) fn lower(template: &str) -> Result<String, TemplateError> {
     Ok(out)
 }
 
-fn find_tag(text: &str) -> Option<usize> {
+pub(super) fn find_tag(text: &str) -> Option<usize> {
     text.as_bytes().windows(2).position(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
 }
 
@@ -406,11 +406,6 @@ fn filter_chain(expressions: &mut Expressions<'_, '_>) -> Result<String, Templat
         let _ = write!(code, "|{name}{arguments}");
     }
     Ok(code)
-}
-
-/// Whether nothing in the text needs the engine.
-pub(super) fn is_plain(template: &str) -> bool {
-    find_tag(template).is_none() && !template.contains('\r') && !template.ends_with('\n')
 }
 
 #[cfg(test)]
