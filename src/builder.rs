@@ -153,6 +153,7 @@ impl Builder {
     #[must_use]
     pub fn builtin_operators(mut self, config: updraft_operators::OperatorsConfig) -> Self {
         updraft_operators::register_all(&mut self.registry, config);
+        self.renderer = Some(Arc::new(updraft_operators::TemplateRenderer::new()));
         self
     }
 

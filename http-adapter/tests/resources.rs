@@ -466,6 +466,9 @@ async fn import_errors_come_and_go() {
         (&json!("/dags/etl_chain.yaml"), &json!("line 3: no such operator"))
     );
     assert_eq!(world.get(&format!("/importErrors/{}", first["import_error_id"])).await, *first);
+    // The DAG itself could be read; another of the file could not.
+    assert_eq!(world.get("/dags/etl_chain").await["has_import_errors"], false);
+    world.service.deactivate(&["etl_chain".into()]).await.unwrap();
     assert_eq!(world.get("/dags/etl_chain").await["has_import_errors"], true);
     world.service.set_import_error("/dags/etl_chain.yaml", None).await.unwrap();
     assert_eq!(world.get("/importErrors").await["total_entries"], 1);

@@ -70,7 +70,7 @@ impl DagEntry {
             version: self.newest.view(),
             is_paused: self.is_paused,
             is_active: self.is_active,
-            has_import_errors: state.import_errors.contains_key(&self.newest.dag.fileloc),
+            has_import_errors: !self.is_active && state.import_errors.contains_key(&self.newest.dag.fileloc),
             last_parsed_time: self.last_parsed_time,
             last_expired: self.last_expired,
         }

@@ -40,14 +40,14 @@ impl Service {
     /// A DAG that a run can be triggered of.
     ///
     /// # Errors
-    /// `NotFound` if it does not exist or nobody declares it any more; `Conflict` if its file has import errors.
+    /// `NotFound` if it does not exist or nobody declares it any more; `Conflict` if an import error is why nobody does.
     pub async fn dag_to_trigger(&self, dag_id: &str) -> Result<DagRecord> {
         let record = self.storage.dag(dag_id).await?;
-        if !record.is_active {
-            return Err(ServiceError::NotFound(Subject::Dag(dag_id.into())));
-        }
         if record.has_import_errors {
             return Err(ServiceError::Conflict(Subject::Dag(dag_id.into()), "its file has import errors".into()));
+        }
+        if !record.is_active {
+            return Err(ServiceError::NotFound(Subject::Dag(dag_id.into())));
         }
         Ok(record)
     }

@@ -168,11 +168,13 @@ pub async fn sources_are_kept_by_file(trial: &dyn Trial) {
     assert_err!(world.storage.dag_source("/dags/other.yaml").await, StorageError::NotFound(_));
 }
 
-/// An import error shows at the DAGs of its file.
+/// An import error shows at the DAGs of its file that nobody declares any more, and at no other.
 pub async fn a_dag_shows_its_files_import_error(trial: &dyn Trial) {
     let world = World::new(trial);
     world.register(dag("d", &["a"])).await;
     world.storage.set_import_error(at(1), "/dags/d.yaml", Some("broken")).await.unwrap();
+    assert!(!world.storage.dag("d").await.unwrap().has_import_errors);
+    world.storage.deactivate_dags(at(1), &["d".into()]).await.unwrap();
     assert!(world.storage.dag("d").await.unwrap().has_import_errors);
     world.storage.set_import_error(at(1), "/dags/d.yaml", None).await.unwrap();
     assert!(!world.storage.dag("d").await.unwrap().has_import_errors);
