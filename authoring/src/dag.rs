@@ -338,9 +338,11 @@ fn default_args(conf: &Mapping, now: DateTime<Utc>, problems: &mut Problems) -> 
     for key in ["start_date", "end_date"] {
         let Some(node) = args.get_mut(key).filter(|node| !node.is_null()) else { continue };
         let read = date::dag_date(node, zone, now).map_err(|message| format!("'{key}': {message}"));
-        if let Some(at) = problems.take(node.place, read) {
-            node.data = Data::DateTime(at.naive_utc(), Some(0));
-        }
+        // A wrong date is a problem of the DAG, not again of each task.
+        node.data = match problems.take(node.place, read) {
+            Some(at) => Data::DateTime(at.naive_utc(), Some(0)),
+            None => Data::Null,
+        };
     }
     let own_zone = conf.get_set("timezone").and_then(Node::as_str).filter(|_| conf.get_set("start_date").is_some());
     (own_zone.map_or(zone_name, ToOwned::to_owned), args)

@@ -208,6 +208,8 @@ fn timestamp(text: &str) -> Option<Option<Data>> {
         "Z" => Some(0),
         _ => Some(offset(zone)?),
     };
+    // An offset of a day or more does not exist.
+    let date = date.filter(|_| offset.is_none_or(|seconds| seconds.abs() < 86_400));
     let at = date.and_then(|date| {
         date.and_hms_micro_opt(hour.parse().ok()?, minute.parse().ok()?, second.parse().ok()?, micros)
     });
@@ -286,5 +288,30 @@ mod tests {
         assert!(resolve("2024-02-30").is_err());
         assert!(resolve("2024-01-02 25:00:00").is_err());
         assert!(resolve("0x_").is_err());
+    }
+
+    #[test]
+    fn random_scalars_mean_what_pyyaml_says() {
+        let text = include_str!("../tests/data/yaml-scalars.json");
+        let cases: Vec<(String, String, String)> = serde_json::from_str(text).unwrap();
+        let mut wrong = Vec::new();
+        for (text, kind, value) in cases {
+            let found = match resolve(&text) {
+                Err(_) => ("error", String::new()),
+                Ok(Data::Null) => ("null", String::new()),
+                Ok(Data::Bool(value)) => ("bool", value.to_string()),
+                Ok(Data::Int(value)) => ("int", value.to_string()),
+                Ok(Data::BigInt(digits)) => ("int", digits),
+                Ok(Data::Float(value)) => ("float", crate::dump::python_float(value)),
+                Ok(Data::Str(text)) => ("str", text),
+                Ok(Data::Date(date)) => ("date", date.to_string()),
+                Ok(Data::DateTime(at, offset)) => ("datetime", crate::date::isoformat(at, offset)),
+                Ok(other) => panic!("{other:?} is no scalar"),
+            };
+            if found != (kind.as_str(), value.clone()) {
+                wrong.push((text, kind, value, found));
+            }
+        }
+        assert!(wrong.is_empty(), "{} of them: {:#?}", wrong.len(), &wrong[..wrong.len().min(30)]);
     }
 }

@@ -5,15 +5,15 @@ use updraft_core::model::{DatasetCondition, DatasetNode, Schedule};
 
 use crate::node::{Data, Mapping, Node, Object};
 
+/// Finds the URIs that a file of datasets gives to names, as pairs.
+pub(crate) type NamedUris<'a> = dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String> + 'a;
+
 const DAY: i64 = 86_400_000_000;
 const PRESETS: [&str; 8] =
     ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually"];
 
 /// The schedule that a DAG's keys declare. Without one it is a day, as in Airflow.
-pub(crate) fn schedule(
-    node: Option<&Node>,
-    uri_of: &mut dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String>,
-) -> Result<Schedule, String> {
+pub(crate) fn schedule(node: Option<&Node>, uri_of: &mut NamedUris<'_>) -> Result<Schedule, String> {
     let Some(node) = node else {
         return Ok(Schedule::TimeDelta { microseconds: DAY });
     };
@@ -97,10 +97,7 @@ fn from_object(object: &Object) -> Result<Schedule, String> {
     }
 }
 
-fn from_datasets(
-    map: &Mapping,
-    uri_of: &mut dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String>,
-) -> Result<Schedule, String> {
+fn from_datasets(map: &Mapping, uri_of: &mut NamedUris<'_>) -> Result<Schedule, String> {
     let datasets = map.get_set("datasets").ok_or("datasets are missing")?;
     let mut condition = match &datasets.data {
         Data::Str(text) => condition(text)?,

@@ -10,6 +10,7 @@ use updraft_core::operator::{OperatorInfo, Registry};
 use crate::fields::Fields;
 use crate::node::{Data, Mapping, Node, Place, key_text};
 use crate::problem::Problems;
+use crate::schedule::NamedUris;
 
 /// Keys that arrange tasks and are no operator's.
 const ARRANGING: [&str; 11] = [
@@ -105,7 +106,7 @@ pub(crate) struct TaskContext<'a> {
     pub(crate) now: DateTime<Utc>,
     pub(crate) default_args: &'a Mapping,
     /// The URIs of datasets that a file names.
-    pub(crate) uris: &'a mut dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String>,
+    pub(crate) uris: &'a mut NamedUris<'a>,
 }
 
 /// Reads a task. `None` if it is so wrong that nothing more can be said of it; the problems are noted.

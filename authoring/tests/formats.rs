@@ -1,4 +1,5 @@
 //! The forms in which a file may say things.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

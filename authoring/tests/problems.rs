@@ -1,4 +1,5 @@
 //! What is wrong with a file is said with line, DAG and task, and keeps nothing else from loading.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

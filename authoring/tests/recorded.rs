@@ -1,4 +1,5 @@
 //! What is loaded agrees with what Airflow 2.11.2 with dag-factory said of the same files.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

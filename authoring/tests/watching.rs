@@ -1,4 +1,5 @@
 //! What changes in a folder is noticed.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
