@@ -56,7 +56,9 @@ fn cast_map(mut map: Mapping, place: Place) -> Result<Data> {
         None => Vec::new(),
         Some(Node { data: Data::Null, .. }) => Vec::new(),
         Some(Node { data: Data::List(args), .. }) => args,
-        Some(other) => return Err((other.place, format!("__args__ must be a list, not of type '{}'", other.type_name()))),
+        Some(other) => {
+            return Err((other.place, format!("__args__ must be a list, not of type '{}'", other.type_name())));
+        }
     };
     let mut kwargs = Mapping::default();
     for (key, value) in map.entries {
@@ -131,7 +133,9 @@ fn object(class: &str, args: Vec<Node>, kwargs: Mapping) -> std::result::Result<
         match name {
             "Param" => return param(args, kwargs),
             "Dataset" | "Asset" => return dataset(class, &args, &kwargs),
-            _ if KEPT.contains(&name) => return Ok(Data::Object(Box::new(Object { class: class.into(), args, kwargs }))),
+            _ if KEPT.contains(&name) => {
+                return Ok(Data::Object(Box::new(Object { class: class.into(), args, kwargs })));
+            }
             _ => {}
         }
     }
@@ -170,7 +174,12 @@ fn timedelta(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, Strin
                 let micros = (count * unit as f64).round_ties_even();
                 (micros.abs() < 9e18).then_some(micros as i64)
             }
-            _ => return Err(format!("'{name}' of datetime.timedelta must be a number, not of type '{}'", value.type_name())),
+            _ => {
+                return Err(format!(
+                    "'{name}' of datetime.timedelta must be a number, not of type '{}'",
+                    value.type_name()
+                ));
+            }
         };
         sum = micros.and_then(|micros| sum.checked_add(micros)).ok_or("the datetime.timedelta is too long")?;
     }
@@ -182,7 +191,9 @@ fn datetime(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, String
     let mut values = [0_u32, 1, 1, 0, 0, 0, 0];
     for (place, (name, value)) in FIELDS.into_iter().zip(&mut values).enumerate() {
         match args.get(place).or_else(|| kwargs.get(name)).map(|node| &node.data) {
-            Some(Data::Int(number)) => *value = u32::try_from(*number).map_err(|_| format!("'{name}' is out of range"))?,
+            Some(Data::Int(number)) => {
+                *value = u32::try_from(*number).map_err(|_| format!("'{name}' is out of range"))?
+            }
             Some(_) => return Err(format!("'{name}' must be an integer")),
             None if place < 3 => return Err(format!("'{name}' is missing")),
             None => {}
@@ -190,15 +201,32 @@ fn datetime(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, String
     }
     let year = i32::try_from(values[0]).unwrap_or(i32::MAX);
     NaiveDate::from_ymd_opt(year, values[1], values[2])
-        .and_then(|date| date.and_hms_opt(values[3], values[4], values[5])?.with_nanosecond(values[6].checked_mul(1000)?))
+        .and_then(|date| {
+            date.and_hms_opt(values[3], values[4], values[5])?.with_nanosecond(values[6].checked_mul(1000)?)
+        })
         .map(|at| Data::DateTime(at, None))
         .ok_or_else(|| "the date does not exist".into())
 }
 
 fn relativedelta(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, String> {
     const FIELDS: [&str; 17] = [
-        "years", "months", "days", "leapdays", "weeks", "hours", "minutes", "seconds", "microseconds", "year", "month",
-        "day", "weekday", "hour", "minute", "second", "microsecond",
+        "years",
+        "months",
+        "days",
+        "leapdays",
+        "weeks",
+        "hours",
+        "minutes",
+        "seconds",
+        "microseconds",
+        "year",
+        "month",
+        "day",
+        "weekday",
+        "hour",
+        "minute",
+        "second",
+        "microsecond",
     ];
     if !args.is_empty() {
         return Err("dateutil.relativedelta.relativedelta takes keyword arguments only".into());

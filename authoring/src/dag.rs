@@ -18,7 +18,7 @@ use crate::problem::{Found, Problems};
 use crate::{date, merge, parse, schedule, task};
 
 /// Keys that a DAG may have.
-const KNOWN: [&str; 51] = [
+const KNOWN: [&str; 53] = [
     "description",
     "dag_id",
     "dag_display_name",
@@ -47,6 +47,10 @@ const KNOWN: [&str; 51] = [
     "orientation",
     "tasks",
     "task_groups",
+    // Of dag-factory before 1.0.
+    "dagrun_timeout_sec",
+    // Holds anchors.
+    "vars",
     // Kept, but not acted on.
     "owner_links",
     "auto_register",
@@ -72,7 +76,7 @@ const KNOWN: [&str; 51] = [
     "on_skipped_callback_name",
     "on_skipped_callback_file",
 ];
-const FIRST_KEPT: usize = 28;
+const FIRST_KEPT: usize = 30;
 
 /// What all DAGs of a file are read with.
 pub(crate) struct DagContext<'a> {
@@ -85,7 +89,13 @@ pub(crate) struct DagContext<'a> {
 }
 
 /// Makes a DAG of its merged configuration. `shown` is its configuration as its documentation shows it.
-pub(crate) fn read(dag_id: &str, place: Place, conf: &Mapping, shown: &str, cx: &mut DagContext<'_>) -> Result<Dag, Vec<Found>> {
+pub(crate) fn read(
+    dag_id: &str,
+    place: Place,
+    conf: &Mapping,
+    shown: &str,
+    cx: &mut DagContext<'_>,
+) -> Result<Dag, Vec<Found>> {
     let mut problems = Problems::default();
     let mut dag = Dag::new(dag_id);
     dag.fileloc = cx.path.to_string_lossy().into_owned();
@@ -157,7 +167,8 @@ pub(crate) fn read(dag_id: &str, place: Place, conf: &Mapping, shown: &str, cx: 
             match (ends.get(other), ends.get(name)) {
                 (Some(&before), Some(&after)) => wiring.connect(&dag, before, after),
                 (None, _) if !known_names.contains(other) => {
-                    problems.add(node.place, format!("it depends on '{other}', which is neither a task nor a task group"));
+                    problems
+                        .add(node.place, format!("it depends on '{other}', which is neither a task nor a task group"));
                 }
                 _ => {}
             }
@@ -219,11 +230,17 @@ fn read_settings(dag: &mut Dag, conf: &Mapping, cx: &mut DagContext<'_>, problem
     set(&mut dag.max_active_tasks, fields.count("concurrency"));
     set(&mut dag.max_active_runs, fields.count("max_active_runs"));
     set(&mut dag.max_consecutive_failed_dag_runs, fields.count("max_consecutive_failed_dag_runs"));
-    dag.dagrun_timeout = fields.duration("dagrun_timeout").filter(|timeout| *timeout > Duration::ZERO);
+    dag.dagrun_timeout = fields
+        .duration("dagrun_timeout")
+        .or_else(|| fields.duration_or_seconds("dagrun_timeout_sec"))
+        .filter(|timeout| *timeout > Duration::ZERO);
     set(&mut dag.fail_stop, fields.flag("fail_stop"));
     dag.is_paused_upon_creation = fields.flag("is_paused_upon_creation");
     set(&mut dag.render_template_as_native_obj, fields.flag("render_template_as_native_obj"));
-    set(&mut dag.default_view, choice(&mut fields, "default_view", &["grid", "graph", "duration", "gantt", "landing_times", "tree"]));
+    set(
+        &mut dag.default_view,
+        choice(&mut fields, "default_view", &["grid", "graph", "duration", "gantt", "landing_times", "tree"]),
+    );
     set(&mut dag.orientation, choice(&mut fields, "orientation", &["LR", "TB", "RL", "BT"]));
     dag.params = fields.params("params");
     dag.access_control = fields.get("access_control").map(Node::to_json);
@@ -259,7 +276,11 @@ fn choice(fields: &mut Fields<'_, '_>, key: &str, allowed: &[&str]) -> Option<St
     fields.text(key)?;
     fields.with(key, |node| {
         let text = node.as_str().unwrap_or_default();
-        if allowed.contains(&text) { Ok(text.into()) } else { Err(format!("'{text}' is not one of {}", allowed.join(", "))) }
+        if allowed.contains(&text) {
+            Ok(text.into())
+        } else {
+            Err(format!("'{text}' is not one of {}", allowed.join(", ")))
+        }
     })
 }
 
@@ -317,9 +338,11 @@ fn default_args(conf: &Mapping, now: DateTime<Utc>, problems: &mut Problems) -> 
     for key in ["start_date", "end_date"] {
         let Some(node) = args.get_mut(key).filter(|node| !node.is_null()) else { continue };
         let read = date::dag_date(node, zone, now).map_err(|message| format!("'{key}': {message}"));
-        if let Some(at) = problems.take(node.place, read) {
-            node.data = Data::DateTime(at.naive_utc(), Some(0));
-        }
+        // A wrong date is a problem of the DAG, not again of each task.
+        node.data = match problems.take(node.place, read) {
+            Some(at) => Data::DateTime(at.naive_utc(), Some(0)),
+            None => Data::Null,
+        };
     }
     let own_zone = conf.get_set("timezone").and_then(Node::as_str).filter(|_| conf.get_set("start_date").is_some());
     (own_zone.map_or(zone_name, ToOwned::to_owned), args)

@@ -1,7 +1,6 @@
 //! Environment variables in the text of a file.
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 /// A way to look up an environment variable.
@@ -83,15 +82,6 @@ fn reference(text: &str) -> Option<(&str, usize)> {
 /// The variables of this process.
 pub(crate) fn process_environment() -> Environment {
     Arc::new(|name| std::env::var(name).ok())
-}
-
-/// Shows an [`Environment`] in debug output.
-pub(crate) struct Hidden;
-
-impl Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ pub(crate) fn named<'a>(
                 }
             }
         }
-        _ => problems.add(node.place, format!("'{what}' must be a mapping or a list, not of type '{}'", node.type_name())),
+        _ => problems
+            .add(node.place, format!("'{what}' must be a mapping or a list, not of type '{}'", node.type_name())),
     }
     let mut found = Vec::new();
     for (name, conf) in list {
@@ -73,7 +74,10 @@ pub(crate) fn named<'a>(
             Some(map) => found.push((text, name.place, map)),
             None => {
                 problems.enter_task(text);
-                problems.add(name.place, format!("its configuration must be a mapping, not of type '{}'", conf.type_name()));
+                problems.add(
+                    name.place,
+                    format!("its configuration must be a mapping, not of type '{}'", conf.type_name()),
+                );
                 problems.leave_task();
             }
         }

@@ -13,7 +13,7 @@ use crate::dag::{self, DagContext};
 use crate::env::{self, AllowedEnv, Environment};
 use crate::ignored::{IgnoreSyntax, Rules};
 use crate::merge::{self, Global};
-use crate::node::{Data, Node, Place};
+use crate::node::{Data, Node, Place, key_text};
 use crate::problem::{Problem, Problems};
 use crate::{cast, dump, parse};
 
@@ -35,7 +35,10 @@ pub struct Loader {
 
 impl Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loader").field("folders", &self.folders).field("allowed_env", &self.allowed_env).finish_non_exhaustive()
+        f.debug_struct("Loader")
+            .field("folders", &self.folders)
+            .field("allowed_env", &self.allowed_env)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,7 +182,8 @@ impl Loader {
     /// Where files of defaults may stand that count for a file, the nearest first.
     fn defaults_of(&self, path: &Path) -> Vec<PathBuf> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let root = self.folders.iter().filter(|root| folder.starts_with(root)).max_by_key(|root| root.components().count());
+        let root =
+            self.folders.iter().filter(|root| folder.starts_with(root)).max_by_key(|root| root.components().count());
         let folders: Vec<&Path> = match root {
             Some(root) => folder.ancestors().take_while(|folder| folder.starts_with(root)).collect(),
             None => vec![folder],
@@ -273,7 +277,7 @@ impl Reading<'_> {
 
         for (key, value) in config.entries {
             let Some(dag_id) = key.as_str().map(ToOwned::to_owned) else {
-                self.add_at(key.place, None, None, format!("the DAG id {} must be a text", crate::node::key_text(&key)));
+                self.add_at(key.place, None, None, format!("the DAG id {} must be a text", key_text(&key)));
                 continue;
             };
             if dag_id == "task_groups" || wrong.contains(&dag_id) {
@@ -299,7 +303,7 @@ impl Reading<'_> {
             self.add_at(place, Some(dag_id.into()), None, message);
             return None;
         }
-        let own = self.cast(value, Some(dag_id))?;
+        let own = self.cast_dag(value, dag_id)?;
         let mut conf = merge::overlaid(&global.dag_args, own.as_map()?);
         if conf.get("task_groups").and_then(Node::as_map).is_some_and(|groups| groups.entries.is_empty()) {
             conf.remove("task_groups");
@@ -362,10 +366,38 @@ impl Reading<'_> {
         global
     }
 
+    /// Casts a DAG's configuration, each of its tasks by itself, so that all problems are found and say their task.
+    fn cast_dag(&mut self, mut node: Node, dag_id: &str) -> Option<Node> {
+        let mut is_right = true;
+        if let Some(tasks) = node.as_map_mut().and_then(|map| map.get_mut("tasks")) {
+            let mut confs: Vec<(String, &mut Node)> = Vec::new();
+            match &mut tasks.data {
+                Data::Map(map) if map.get("__type__").is_none() => {
+                    confs.extend(map.entries.iter_mut().map(|(name, conf)| (key_text(name), conf)));
+                }
+                Data::List(list) => confs.extend(list.iter_mut().map(|conf| {
+                    let name = conf.as_map().and_then(|map| map.get("task_id")).map(key_text);
+                    (name.unwrap_or_default(), conf)
+                })),
+                _ => {}
+            }
+            for (task_id, conf) in confs {
+                let place = conf.place;
+                match cast::cast(std::mem::replace(conf, Node::new(Data::Null, place))) {
+                    Ok(cast) => *conf = cast,
+                    Err((place, message)) => {
+                        self.add_at(place, Some(dag_id.into()), Some(task_id), message);
+                        is_right = false;
+                    }
+                }
+            }
+        }
+        // What is cast already stays as it is.
+        self.cast(node, Some(dag_id)).filter(|_| is_right)
+    }
+
     fn cast(&mut self, node: Node, dag_id: Option<&str>) -> Option<Node> {
-        cast::cast(node)
-            .map_err(|(place, message)| self.add_at(place, dag_id.map(Into::into), None, message))
-            .ok()
+        cast::cast(node).map_err(|(place, message)| self.add_at(place, dag_id.map(Into::into), None, message)).ok()
     }
 
     fn add_at(&mut self, place: Place, dag_id: Option<String>, task_id: Option<String>, message: String) {
@@ -378,4 +410,3 @@ impl Reading<'_> {
         self.add_at(Place { file: 0, line: line.unwrap_or(0) }, dag_id, task_id, message);
     }
 }
-

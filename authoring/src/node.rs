@@ -84,10 +84,6 @@ impl Node {
         Self { data, place }
     }
 
-    pub(crate) fn empty_map(place: Place) -> Self {
-        Self::new(Data::Map(Mapping::default()), place)
-    }
-
     pub(crate) fn as_str(&self) -> Option<&str> {
         match &self.data {
             Data::Str(text) => Some(text),

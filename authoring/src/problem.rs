@@ -71,6 +71,9 @@ impl Problems {
 
     /// Says that a value has the wrong type, as Airflow words it.
     pub(crate) fn wrong_type(&mut self, key: &str, value: &Node, expected: &str) {
-        self.add(value.place, format!("'{key}' has an invalid type '{}', expected type is '{expected}'", value.type_name()));
+        self.add(
+            value.place,
+            format!("'{key}' has an invalid type '{}', expected type is '{expected}'", value.type_name()),
+        );
     }
 }

@@ -52,7 +52,9 @@ pub(crate) fn int(text: &str) -> Result<Option<Data>, String> {
     let (negative, digits) = unsigned(text);
     let plain = digits.replace('_', "");
     let invalid = || format!("{text:?} is not a number");
-    let (radix, number) = if let Some(rest) = digits.strip_prefix("0b").filter(|r| all(r, |c| matches!(c, b'0' | b'1' | b'_'))) {
+    let (radix, number) = if let Some(rest) =
+        digits.strip_prefix("0b").filter(|r| all(r, |c| matches!(c, b'0' | b'1' | b'_')))
+    {
         (2, rest)
     } else if let Some(rest) = digits.strip_prefix("0x").filter(|r| all(r, |c| c.is_ascii_hexdigit() || c == b'_')) {
         (16, rest)
@@ -60,7 +62,8 @@ pub(crate) fn int(text: &str) -> Result<Option<Data>, String> {
         (10, digits)
     } else if digits.starts_with('0') && all(&digits[1..], |c| matches!(c, b'0'..=b'7' | b'_')) {
         (8, digits)
-    } else if digits.starts_with(|c: char| ('1'..='9').contains(&c)) && all(digits, |c| c.is_ascii_digit() || c == b'_') {
+    } else if digits.starts_with(|c: char| ('1'..='9').contains(&c)) && all(digits, |c| c.is_ascii_digit() || c == b'_')
+    {
         (10, digits)
     } else {
         return Ok(base_60(digits).map(|value| Data::Int(if negative { -value } else { value })));
@@ -153,7 +156,9 @@ pub(crate) fn float(text: &str) -> Option<f64> {
 /// `Some(None)` for what looks like a date but is none.
 fn timestamp(text: &str) -> Option<Option<Data>> {
     let bytes = text.as_bytes();
-    let digits = |from: usize, most: usize| bytes[from.min(bytes.len())..].iter().take(most).take_while(|c| c.is_ascii_digit()).count();
+    let digits = |from: usize, most: usize| {
+        bytes[from.min(bytes.len())..].iter().take(most).take_while(|c| c.is_ascii_digit()).count()
+    };
     if digits(0, 4) != 4 || bytes.get(4) != Some(&b'-') {
         return None;
     }
@@ -203,7 +208,11 @@ fn timestamp(text: &str) -> Option<Option<Data>> {
         "Z" => Some(0),
         _ => Some(offset(zone)?),
     };
-    let at = date.and_then(|date| date.and_hms_micro_opt(hour.parse().ok()?, minute.parse().ok()?, second.parse().ok()?, micros));
+    // An offset of a day or more does not exist.
+    let date = date.filter(|_| offset.is_none_or(|seconds| seconds.abs() < 86_400));
+    let at = date.and_then(|date| {
+        date.and_hms_micro_opt(hour.parse().ok()?, minute.parse().ok()?, second.parse().ok()?, micros)
+    });
     Some(at.map(|at: NaiveDateTime| Data::DateTime(at, offset)))
 }
 
@@ -214,7 +223,11 @@ fn offset(zone: &str) -> Option<i32> {
         _ => return None,
     };
     let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "00"));
-    if !matches!(hours.len(), 1 | 2) || minutes.len() != 2 || !all(hours, |c| c.is_ascii_digit()) || !all(minutes, |c| c.is_ascii_digit()) {
+    if !matches!(hours.len(), 1 | 2)
+        || minutes.len() != 2
+        || !all(hours, |c| c.is_ascii_digit())
+        || !all(minutes, |c| c.is_ascii_digit())
+    {
         return None;
     }
     let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
@@ -259,7 +272,10 @@ mod tests {
             ("2024-01-02", Data::Date(date(2024, 1, 2))),
             ("2024-1-2", Data::Str("2024-1-2".into())),
             ("2024-1-2 3:04:05", Data::DateTime(date(2024, 1, 2).and_hms_opt(3, 4, 5).unwrap(), None)),
-            ("2024-01-02T03:04:05.5Z", Data::DateTime(date(2024, 1, 2).and_hms_milli_opt(3, 4, 5, 500).unwrap(), Some(0))),
+            (
+                "2024-01-02T03:04:05.5Z",
+                Data::DateTime(date(2024, 1, 2).and_hms_milli_opt(3, 4, 5, 500).unwrap(), Some(0)),
+            ),
             ("2024-01-02 03:04:05 -1:30", Data::DateTime(date(2024, 1, 2).and_hms_opt(3, 4, 5).unwrap(), Some(-5400))),
             ("2024-01-02 03:04", Data::Str("2024-01-02 03:04".into())),
             ("- 1", Data::Str("- 1".into())),
@@ -272,5 +288,30 @@ mod tests {
         assert!(resolve("2024-02-30").is_err());
         assert!(resolve("2024-01-02 25:00:00").is_err());
         assert!(resolve("0x_").is_err());
+    }
+
+    #[test]
+    fn random_scalars_mean_what_pyyaml_says() {
+        let text = include_str!("../tests/data/yaml-scalars.json");
+        let cases: Vec<(String, String, String)> = serde_json::from_str(text).unwrap();
+        let mut wrong = Vec::new();
+        for (text, kind, value) in cases {
+            let found = match resolve(&text) {
+                Err(_) => ("error", String::new()),
+                Ok(Data::Null) => ("null", String::new()),
+                Ok(Data::Bool(value)) => ("bool", value.to_string()),
+                Ok(Data::Int(value)) => ("int", value.to_string()),
+                Ok(Data::BigInt(digits)) => ("int", digits),
+                Ok(Data::Float(value)) => ("float", crate::dump::python_float(value)),
+                Ok(Data::Str(text)) => ("str", text),
+                Ok(Data::Date(date)) => ("date", date.to_string()),
+                Ok(Data::DateTime(at, offset)) => ("datetime", crate::date::isoformat(at, offset)),
+                Ok(other) => panic!("{other:?} is no scalar"),
+            };
+            if found != (kind.as_str(), value.clone()) {
+                wrong.push((text, kind, value, found));
+            }
+        }
+        assert!(wrong.is_empty(), "{} of them: {:#?}", wrong.len(), &wrong[..wrong.len().min(30)]);
     }
 }

@@ -5,15 +5,15 @@ use updraft_core::model::{DatasetCondition, DatasetNode, Schedule};
 
 use crate::node::{Data, Mapping, Node, Object};
 
+/// Finds the URIs that a file of datasets gives to names, as pairs.
+pub(crate) type NamedUris<'a> = dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String> + 'a;
+
 const DAY: i64 = 86_400_000_000;
 const PRESETS: [&str; 8] =
     ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually"];
 
 /// The schedule that a DAG's keys declare. Without one it is a day, as in Airflow.
-pub(crate) fn schedule(
-    node: Option<&Node>,
-    uri_of: &mut dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String>,
-) -> Result<Schedule, String> {
+pub(crate) fn schedule(node: Option<&Node>, uri_of: &mut NamedUris<'_>) -> Result<Schedule, String> {
     let Some(node) = node else {
         return Ok(Schedule::TimeDelta { microseconds: DAY });
     };
@@ -81,11 +81,14 @@ fn from_object(object: &Object) -> Result<Schedule, String> {
             Ok(Schedule::DatasetOrTime { condition, timetable: Box::new(timetable) })
         }
         name => {
-            if name.contains("Cron") {
-                for cron in object.args.iter().chain(object.kwargs.get("cron")).filter_map(Node::as_str) {
-                    // Of several positional arguments, all are expressions.
-                    check_cron(cron)?;
-                }
+            let expressions = match name {
+                "MultipleCronTriggerTimetable" => object.args.len(),
+                "CronTriggerTimetable" | "CronDataIntervalTimetable" => 1,
+                _ => 0,
+            };
+            let positional = object.args.iter().take(expressions);
+            for cron in positional.chain(object.kwargs.get("cron")).filter_map(Node::as_str) {
+                check_cron(cron)?;
             }
             let args: Vec<_> = object.args.iter().map(Node::to_json).collect();
             let arguments = json!({"args": args, "kwargs": object.kwargs.to_json()});
@@ -94,10 +97,7 @@ fn from_object(object: &Object) -> Result<Schedule, String> {
     }
 }
 
-fn from_datasets(
-    map: &Mapping,
-    uri_of: &mut dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String>,
-) -> Result<Schedule, String> {
+fn from_datasets(map: &Mapping, uri_of: &mut NamedUris<'_>) -> Result<Schedule, String> {
     let datasets = map.get_set("datasets").ok_or("datasets are missing")?;
     let mut condition = match &datasets.data {
         Data::Str(text) => condition(text)?,
@@ -306,10 +306,19 @@ mod tests {
 
     #[test]
     fn cron_expressions_are_checked() {
-        for good in ["0 0 * * *", "*/5 1-3 L jan sun#2", "@daily", "0 0 1,15 * 5", "0 0 * * MON-FRI", "0 0 * * * 30", "0 0 ? * 7"] {
+        for good in [
+            "0 0 * * *",
+            "*/5 1-3 L jan sun#2",
+            "@daily",
+            "0 0 1,15 * 5",
+            "0 0 * * MON-FRI",
+            "0 0 * * * 30",
+            "0 0 ? * 7",
+        ] {
             assert_eq!(check_cron(good), Ok(()), "{good}");
         }
-        for wrong in ["* * * *", "60 * * * *", "* 24 * * *", "a b c d e", "@sometimes", "*/0 * * * *", "0 0 * 13 *", ""] {
+        for wrong in ["* * * *", "60 * * * *", "* 24 * * *", "a b c d e", "@sometimes", "*/0 * * * *", "0 0 * 13 *", ""]
+        {
             assert!(check_cron(wrong).is_err(), "{wrong}");
         }
     }

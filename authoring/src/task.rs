@@ -10,6 +10,7 @@ use updraft_core::operator::{OperatorInfo, Registry};
 use crate::fields::Fields;
 use crate::node::{Data, Mapping, Node, Place, key_text};
 use crate::problem::Problems;
+use crate::schedule::NamedUris;
 
 /// Keys that arrange tasks and are no operator's.
 const ARRANGING: [&str; 11] = [
@@ -27,7 +28,7 @@ const ARRANGING: [&str; 11] = [
 ];
 
 /// Arguments that every operator takes (Airflow 2.11, `BaseOperator`) and that have a place of their own in a task.
-const COMMON: [&str; 28] = [
+const COMMON: [&str; 31] = [
     "task_display_name",
     "owner",
     "trigger_rule",
@@ -56,6 +57,10 @@ const COMMON: [&str; 28] = [
     "executor",
     "map_index_template",
     "on_failure_fail_dagrun",
+    // Of dag-factory before 1.0.
+    "retry_delay_sec",
+    "execution_timeout_secs",
+    "sla_secs",
 ];
 
 /// Arguments that every operator takes and that are kept, but not acted on.
@@ -101,7 +106,7 @@ pub(crate) struct TaskContext<'a> {
     pub(crate) now: DateTime<Utc>,
     pub(crate) default_args: &'a Mapping,
     /// The URIs of datasets that a file names.
-    pub(crate) uris: &'a mut dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String>,
+    pub(crate) uris: &'a mut NamedUris<'a>,
 }
 
 /// Reads a task. `None` if it is so wrong that nothing more can be said of it; the problems are noted.
@@ -190,8 +195,8 @@ pub(crate) fn read(
         _ => Ok(()),
     };
     let class = &task.operator.class_name;
-    let checked = checked
-        .map_err(|message| format!("Invalid arguments were passed to {class} (task_id: {task_id}): {message}"));
+    let checked =
+        checked.map_err(|message| format!("Invalid arguments were passed to {class} (task_id: {task_id}): {message}"));
     problems.take(operator_place, checked);
     Some(task)
 }
@@ -221,30 +226,44 @@ fn read_settings(task: &mut Task, settings: &Mapping, now: DateTime<Utc>, proble
     let mut fields = Fields { map: settings, problems };
     task.display_name = fields.text("task_display_name").filter(|name| *name != task.task_id.as_str()).map(Into::into);
     set(&mut task.owner, fields.text("owner").map(Into::into));
-    set(&mut task.trigger_rule, parsed(&mut fields, "trigger_rule", |text| {
-        TriggerRule::from_str(text).map_err(|_| {
-            let all: Vec<_> = TriggerRule::ALL.iter().map(|rule| rule.as_str()).collect();
-            format!("'{text}' is not one of the trigger rules {}", all.join(", "))
-        })
-    }));
-    set(&mut task.weight_rule, parsed(&mut fields, "weight_rule", |text| {
-        WeightRule::from_str(text).map_err(|error| error.to_string())
-    }));
+    set(
+        &mut task.trigger_rule,
+        parsed(&mut fields, "trigger_rule", |text| {
+            TriggerRule::from_str(text).map_err(|_| {
+                let all: Vec<_> = TriggerRule::ALL.iter().map(|rule| rule.as_str()).collect();
+                format!("'{text}' is not one of the trigger rules {}", all.join(", "))
+            })
+        }),
+    );
+    set(
+        &mut task.weight_rule,
+        parsed(&mut fields, "weight_rule", |text| WeightRule::from_str(text).map_err(|error| error.to_string())),
+    );
     set(&mut task.retries, fields.with("retries", retries));
-    set(&mut task.retry_delay, fields.duration_or_seconds("retry_delay"));
+    set(
+        &mut task.retry_delay,
+        fields.duration_or_seconds("retry_delay").or_else(|| fields.duration_or_seconds("retry_delay_sec")),
+    );
     set(&mut task.retry_exponential_backoff, fields.flag("retry_exponential_backoff"));
     task.max_retry_delay = fields.duration_or_seconds("max_retry_delay");
     set(&mut task.pool, fields.text("pool").map(Into::into));
-    set(&mut task.pool_slots, fields.with("pool_slots", |node| match node.data {
-        Data::Int(slots) => u32::try_from(slots.max(0)).map_err(|_| format!("{slots} is too many")),
-        _ => Err(format!("it has an invalid type '{}', expected type is 'int'", node.type_name())),
-    }));
+    set(
+        &mut task.pool_slots,
+        fields.with("pool_slots", |node| match node.data {
+            Data::Int(slots) => u32::try_from(slots.max(0)).map_err(|_| format!("{slots} is too many")),
+            _ => Err(format!("it has an invalid type '{}', expected type is 'int'", node.type_name())),
+        }),
+    );
     set(&mut task.queue, fields.text("queue").map(Into::into));
-    set(&mut task.priority_weight, fields.with("priority_weight", |node| match node.data {
-        Data::Int(weight) => i32::try_from(weight).map_err(|_| format!("{weight} does not fit into 32 bits")),
-        _ => Err(format!("it only accepts integers, received '{}'", node.type_name())),
-    }));
-    task.execution_timeout = fields.duration("execution_timeout");
+    set(
+        &mut task.priority_weight,
+        fields.with("priority_weight", |node| match node.data {
+            Data::Int(weight) => i32::try_from(weight).map_err(|_| format!("{weight} does not fit into 32 bits")),
+            _ => Err(format!("it only accepts integers, received '{}'", node.type_name())),
+        }),
+    );
+    task.execution_timeout =
+        fields.duration("execution_timeout").or_else(|| fields.duration_or_seconds("execution_timeout_secs"));
     set(&mut task.depends_on_past, fields.flag("depends_on_past"));
     set(&mut task.wait_for_downstream, fields.flag("wait_for_downstream"));
     task.depends_on_past |= task.wait_for_downstream;
@@ -255,7 +274,7 @@ fn read_settings(task: &mut Task, settings: &Mapping, now: DateTime<Utc>, proble
     task.end_date = fields.date("end_date", now);
     task.doc_md = fields.text("doc_md").map(Into::into);
     set(&mut task.do_xcom_push, fields.flag("do_xcom_push"));
-    task.sla = fields.duration("sla");
+    task.sla = fields.duration("sla").or_else(|| fields.duration_or_seconds("sla_secs"));
     task.params = fields.params("params");
     task.executor = fields.text("executor").map(Into::into);
     task.map_index_template = fields.text("map_index_template").map(Into::into);
@@ -347,4 +366,3 @@ fn gather_call(arguments: &mut Map<String, Value>) {
         arguments.insert("op_kwargs".into(), call.into());
     }
 }
-

@@ -42,8 +42,8 @@ pub struct FolderWatch {
     loader: Loader,
     paused_upon_creation: bool,
     files: BTreeMap<PathBuf, Known>,
-    /// The DAGs that were announced: their hash, and which file declares them.
-    announced: BTreeMap<DagId, (String, PathBuf)>,
+    /// The DAGs that were announced, and from which file.
+    announced: BTreeMap<DagId, Announced>,
     errors: BTreeMap<PathBuf, String>,
 }
 
@@ -51,6 +51,13 @@ pub struct FolderWatch {
 struct Known {
     load: FileLoad,
     prints: Vec<(PathBuf, Fingerprint)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Announced {
+    hash: String,
+    path: PathBuf,
+    source: Arc<str>,
 }
 
 /// Tells whether a file has changed.
@@ -86,7 +93,13 @@ impl Fingerprint {
 impl FolderWatch {
     /// A watch that has seen nothing yet: its first scan finds everything.
     pub fn new(loader: Loader, paused_upon_creation: bool) -> Self {
-        Self { loader, paused_upon_creation, files: BTreeMap::new(), announced: BTreeMap::new(), errors: BTreeMap::new() }
+        Self {
+            loader,
+            paused_upon_creation,
+            files: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            errors: BTreeMap::new(),
+        }
     }
 
     /// The loader.
@@ -126,9 +139,10 @@ impl FolderWatch {
             for dag in &load.dags {
                 declared.insert(dag.dag_id.clone());
                 let hash = content_hash(dag);
-                let is_known = self.announced.get(&dag.dag_id).is_some_and(|(known, path)| *known == hash && *path == load.path);
-                if !is_known {
-                    self.announced.insert(dag.dag_id.clone(), (hash.clone(), load.path.clone()));
+                let source = Arc::clone(&load.source);
+                let announced = Announced { hash: hash.clone(), path: load.path.clone(), source };
+                if self.announced.get(&dag.dag_id) != Some(&announced) {
+                    self.announced.insert(dag.dag_id.clone(), announced);
                     change.registrations.push(DagRegistration {
                         dag: Arc::clone(dag),
                         content_hash: hash,
@@ -140,8 +154,8 @@ impl FolderWatch {
         }
         let with_problems: BTreeSet<&PathBuf> =
             loads.iter().filter(|load| !load.problems.is_empty()).map(|load| &load.path).collect();
-        self.announced.retain(|dag_id, (_, path)| {
-            let stays = declared.contains(dag_id) || with_problems.contains(path);
+        self.announced.retain(|dag_id, announced| {
+            let stays = declared.contains(dag_id) || with_problems.contains(&announced.path);
             if !stays {
                 change.removed.push(dag_id.clone());
             }

@@ -1,4 +1,5 @@
 //! What the tests of this crate share.
+#![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ impl Operator for Nothing {
 }
 
 /// Operators by the names that the DAG files of the tests use.
-pub fn registry() -> Arc<Registry> {
+pub(crate) fn registry() -> Arc<Registry> {
     let mut registry = Registry::default();
     let mut bash = OperatorInfo::new("airflow.operators.bash.BashOperator")
         .alias("airflow.operators.bash_operator.BashOperator")
@@ -50,23 +51,22 @@ pub fn registry() -> Arc<Registry> {
 }
 
 /// The moment at which the tests' clock starts.
-pub fn start() -> DateTime<Utc> {
+pub(crate) fn start() -> DateTime<Utc> {
     "2030-06-15T12:00:00Z".parse().unwrap()
 }
 
 /// A loader of a folder, on a clock that stands.
-pub fn loader(folder: &Path) -> Loader {
+pub(crate) fn loader(folder: &Path) -> Loader {
     Loader::new(registry(), Arc::new(SimulatedClock::new(start()))).folder(folder)
 }
 
 /// The folder of this crate's data.
-pub fn data(name: &str) -> PathBuf {
+pub(crate) fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 /// Loads a text as the only file of a folder.
-#[allow(dead_code, reason = "not every test has files of its own")]
-pub fn load(text: &str) -> FileLoad {
+pub(crate) fn load(text: &str) -> FileLoad {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dags.yaml");
     std::fs::write(&path, text).unwrap();
@@ -74,8 +74,7 @@ pub fn load(text: &str) -> FileLoad {
 }
 
 /// The problems of a text, without the file's name.
-#[allow(dead_code, reason = "not every test has files of its own")]
-pub fn problems(text: &str) -> Vec<String> {
+pub(crate) fn problems(text: &str) -> Vec<String> {
     let load = load(text);
     let prefix = load.path.display().to_string();
     load.problems.iter().map(|problem| problem.to_string().replacen(&prefix, "", 1)).collect()
