@@ -310,9 +310,8 @@ impl Updraft {
             let folders = self.folders();
             crate::folder::scan(&folders, &inner.service).await?;
             let (clock, service, stopped) = (Arc::clone(&inner.clock), inner.service.clone(), stopped.clone());
-            let watch = move || {
-                crate::folder::watch(folders.clone(), service.clone(), Arc::clone(&clock), stopped.clone())
-            };
+            let watch =
+                move || crate::folder::watch(folders.clone(), service.clone(), Arc::clone(&clock), stopped.clone());
             loops.spawn(supervise("DAG files", Arc::clone(&inner.clock), down.clone(), watch));
         }
         let updraft = self.clone();

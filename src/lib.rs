@@ -38,8 +38,8 @@ mod builder;
 mod error;
 #[cfg(feature = "yaml")]
 mod folder;
-mod running;
 mod runnable;
+mod running;
 mod supervisor;
 
 #[cfg(feature = "airflow")]

@@ -27,9 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let number = cx.xcom_pull("flaky").await.ok().flatten().and_then(|value| value.as_i64()).unwrap_or(0);
         Ok(Outcome::value(number * 2))
     });
-    let goodbye = dag
-        .task("goodbye", |_: TaskContext| async { Ok(Outcome::success()) })
-        .trigger_rule(TriggerRule::AllDone);
+    let goodbye =
+        dag.task("goodbye", |_: TaskContext| async { Ok(Outcome::success()) }).trigger_rule(TriggerRule::AllDone);
     chain([&flaky, &double, &goodbye]);
 
     let updraft = Updraft::builder().dag(dag).build()?;

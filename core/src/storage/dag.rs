@@ -93,7 +93,13 @@ pub trait DagStorage {
 
     /// Pauses or unpauses DAGs. From this step on no run of a paused DAG starts and none of its task instances is
     /// admitted. Unknown ids are ignored.
-    async fn set_paused(&self, now: DateTime<Utc>, dag_ids: &[DagId], is_paused: bool, audit: Option<AuditEntry>) -> Result<()>;
+    async fn set_paused(
+        &self,
+        now: DateTime<Utc>,
+        dag_ids: &[DagId],
+        is_paused: bool,
+        audit: Option<AuditEntry>,
+    ) -> Result<()>;
 
     /// Forgets a DAG with all its runs, versions and import errors of its file; entries of the event log stay.
     ///

@@ -173,7 +173,13 @@ pub trait RunStorage {
     ///
     /// # Errors
     /// `NotFound`.
-    async fn set_run_note(&self, now: DateTime<Utc>, run: RunId, note: Option<Note>, audit: Option<AuditEntry>) -> Result<DagRun>;
+    async fn set_run_note(
+        &self,
+        now: DateTime<Utc>,
+        run: RunId,
+        note: Option<Note>,
+        audit: Option<AuditEntry>,
+    ) -> Result<DagRun>;
 
     /// Forgets a run with all that belongs to it but its entries of the event log. Its live attempts become obsolete and
     /// hold their slots until they have ended, or their scheduler is gone.

@@ -206,7 +206,12 @@ pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
     ///
     /// # Errors
     /// `Fenced`.
-    async fn claim_runs(&self, session: &SchedulerSession, versions: &[DagVersionId], limit: usize) -> Result<Vec<RunSnapshot>>;
+    async fn claim_runs(
+        &self,
+        session: &SchedulerSession,
+        versions: &[DagVersionId],
+        limit: usize,
+    ) -> Result<Vec<RunSnapshot>>;
 
     /// The unfinished runs of the session, sorted: what is left to find out after a claim whose answer was lost.
     ///

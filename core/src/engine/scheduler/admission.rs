@@ -121,7 +121,14 @@ impl Admissions {
     }
 
     /// Where an instance stands among others.
-    pub(super) fn rank(&self, version: DagVersionId, run: RunId, logical_date: i64, key: InstanceKey, generation: u64) -> Rank {
+    pub(super) fn rank(
+        &self,
+        version: DagVersionId,
+        run: RunId,
+        logical_date: i64,
+        key: InstanceKey,
+        generation: u64,
+    ) -> Rank {
         let priority = self.layouts.get(&version).map_or(0, |layout| layout.tasks[key.task.index()].priority);
         Rank { priority: Reverse(priority), logical_date, map_index: key.map_index, run, key, generation }
     }
