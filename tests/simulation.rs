@@ -1,6 +1,8 @@
 //! The scheduler on a simulated clock: random DAGs, tasks and interventions, a storage that stutters, schedulers that die
 //! at any await. One seed decides everything; a failing one is printed and can be run alone with `SIMULATION_SEED`.
 
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "this is a test")]
+
 mod simulation {
     pub mod dice;
     pub mod executor;

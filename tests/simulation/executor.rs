@@ -62,6 +62,9 @@ impl Witness {
     }
 }
 
+/// When an attempt ends, and whether it was told to.
+type Until = (Duration, Attempt, Option<CancelReason>);
+
 #[derive(Debug)]
 pub struct SimulatedExecutor {
     clock: SimulatedClock,
@@ -69,7 +72,7 @@ pub struct SimulatedExecutor {
     witness: Arc<Mutex<Witness>>,
     dice: Dice,
     parallelism: usize,
-    live: Mutex<BTreeMap<AttemptToken, (Duration, Attempt, Option<CancelReason>)>>,
+    live: Mutex<BTreeMap<AttemptToken, Until>>,
 }
 
 impl SimulatedExecutor {

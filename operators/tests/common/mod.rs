@@ -18,9 +18,9 @@ use updraft_core::clock::{Clock, SystemClock};
 use updraft_core::executor::{Attempt, Executor, ExecutorEvent, LocalExecutor, LocalExecutorParts};
 use updraft_core::id::{AttemptToken, DagVersionId, IdSource, InstanceKey, RunId, TaskIx};
 use updraft_core::log::{LogStore, MemoryLogs};
-use updraft_core::model::{Connection, Dag, DagRun, RunState, RunType, Task};
+use updraft_core::model::{Connection, Dag, DagRun, RunState, RunType, Task, XCom};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, SkipDownstream, TaskError, TaskStore};
-use updraft_core::storage::StorageError;
+use updraft_core::storage::{StorageError, XComEntry, XComQuery};
 use updraft_operators::{OperatorsConfig, register_all};
 
 #[derive(Debug, Default)]
@@ -31,17 +31,20 @@ pub struct Store {
 
 #[async_trait]
 impl TaskStore for Store {
-    async fn xcoms(
-        &self,
-        _: &Attempt,
-        dag_id: Option<&str>,
-        _: Option<&str>,
-        task_ids: Option<&[String]>,
-        key: &str,
-        _: bool,
-    ) -> Result<Vec<Value>, StorageError> {
-        let ids = task_ids.unwrap_or_default().iter().filter(|id| *id != "none");
-        Ok(ids.map(|id| json!([dag_id, id, key])).collect())
+    async fn xcoms(&self, attempt: &Attempt, query: &XComQuery, _: bool) -> Result<Vec<XComEntry>, StorageError> {
+        let ids = query.task_ids.iter().flatten().filter(|id| *id != "none");
+        let entry = |id: &String| XComEntry {
+            run: Arc::clone(&attempt.run),
+            task_id: id.clone(),
+            xcom: XCom {
+                run: attempt.run.id,
+                instance: attempt.key,
+                key: query.key.clone().unwrap_or_default(),
+                value: json!([query.dag_id, id, query.key]),
+                timestamp: logical_date(),
+            },
+        };
+        Ok(ids.map(entry).collect())
     }
     async fn set_xcom(&self, _: &Attempt, key: &str, value: Value) -> Result<(), StorageError> {
         if key == "fenced" {

@@ -338,10 +338,10 @@ impl Machines {
             }
             self.timers.pop_first();
             let mut decisions = Vec::new();
-            if let Some(owned) = self.runs.get_mut(&run).filter(|owned| owned.generation == generation) {
-                if owned.machine.state(key) == Some(TaskState::UpForRetry) {
-                    owned.machine.reopen(key, &mut decisions);
-                }
+            if let Some(owned) = self.runs.get_mut(&run).filter(|owned| owned.generation == generation)
+                && owned.machine.state(key) == Some(TaskState::UpForRetry)
+            {
+                owned.machine.reopen(key, &mut decisions);
             }
             self.take_decisions(run, decisions, now, admissions, pending);
         }
