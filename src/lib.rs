@@ -54,3 +54,8 @@ pub use error::{BuildError, StartError};
 pub use running::{Health, Running};
 pub use updraft_core::service::{Service, TriggerRequest};
 pub use updraft_core::{clock, dag, engine, executor, id, log, model, operator, service, storage};
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "memory"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
