@@ -31,7 +31,8 @@ impl Graph {
         let width = WIDTH.min(count);
         let before = |i: u32| {
             let (layer, place) = (i / width, i % width);
-            let parents = |layer: u32| [place, (place + 1) % width, (place + 7) % width].map(|p| (layer - 1) * width + p);
+            let parents =
+                |layer: u32| [place, (place + 1) % width, (place + 7) % width].map(|p| (layer - 1) * width + p);
             let mut parents = if layer == 0 { Vec::new() } else { parents(layer).to_vec() };
             parents.sort_unstable();
             parents.dedup();
@@ -43,6 +44,12 @@ impl Graph {
     /// Independent tasks.
     pub fn flat(count: u32) -> Self {
         Self { name: "flat", upstream: vec![Vec::new(); count as usize] }
+    }
+
+    /// Many chains of three.
+    pub fn chains(count: u32) -> Self {
+        let upstream = (0..count * 3).map(|i| if i % 3 == 0 { Vec::new() } else { vec![i - 1] }).collect();
+        Self { name: "runs of 3", upstream }
     }
 
     /// How many tasks.
