@@ -1,9 +1,9 @@
 //! Live attempts, and the slots that they hold.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId};
+use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId, TokenMap};
 use updraft_core::model::{AttemptPhase, LiveAttempt};
 
 use crate::dag::TaskPlace;
@@ -100,7 +100,7 @@ pub(crate) struct Attempts {
     by_place: Vec<Option<Live>>,
     free: Vec<u32>,
     // Never iterated: the order of a HashMap must not be seen.
-    by_token: HashMap<AttemptToken, u32>,
+    by_token: TokenMap<u32>,
     slots: Slots,
     /// Those of runs that are deleted or finished: nobody takes them over when their scheduler dies.
     strays: BTreeSet<u32>,
