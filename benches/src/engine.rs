@@ -21,6 +21,7 @@ use updraft_core::storage::{
 use updraft_storage_memory::MemoryStorage;
 
 use crate::graph::Graph;
+use crate::report::cpu_time;
 
 /// What every limit is set to; each is still checked.
 pub const LIMIT: u32 = 10_000;
@@ -108,6 +109,32 @@ impl Workload {
         Self { name, size: graph.len(), runs, built, hash, witness }
     }
 
+    /// Says how to run it.
+    pub fn register_code(&self, code: &CodeTasks) {
+        code.register(&self.built.dag, self.built.code.clone());
+    }
+
+    /// Makes it ready for its next runs.
+    pub fn reset(&self) {
+        self.witness.ran.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        self.witness.left.store(self.tasks(), Ordering::Release);
+    }
+
+    /// Waits until as many tasks have run as its runs have.
+    pub async fn all_ran(&self) {
+        self.witness.done.notified().await;
+    }
+
+    /// Checks that every task ran exactly once in each run.
+    ///
+    /// # Panics
+    /// If not: then nothing would have been measured.
+    pub fn check(&self) {
+        let runs = u32::try_from(self.runs).unwrap_or(u32::MAX);
+        let once = self.witness.ran.iter().all(|count| count.load(Ordering::Relaxed) == runs);
+        assert!(once, "{}: every task runs once a run", self.name);
+    }
+
     /// What its tasks write down.
     pub fn witness(&self) -> &Witness {
         &self.witness
@@ -131,7 +158,7 @@ impl Workload {
 
 /// Runs what is registered as code.
 #[derive(Debug)]
-struct Here(Arc<CodeTasks>);
+pub struct Here(pub Arc<CodeTasks>);
 
 impl Runnable for Here {
     fn can_run(&self, version: &DagVersion) -> bool {
@@ -151,12 +178,14 @@ pub struct Engine {
 }
 
 /// What a run cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
     /// Creation of the runs and their task instances.
     pub create: Duration,
     /// From the call that creates the runs until the last is seen as ended.
     pub total: Duration,
+    /// Processor time of all threads in that time.
+    pub cpu: Duration,
 }
 
 impl Engine {
@@ -170,7 +199,7 @@ impl Engine {
         storage.update_pool(DEFAULT_POOL, slots, None).await.expect("there is a default pool");
         let code = Arc::new(CodeTasks::default());
         for workload in workloads {
-            code.register(&workload.built.dag, workload.built.code.clone());
+            workload.register_code(&code);
         }
         let registrations = workloads.iter().map(|workload| workload.registration()).collect();
         let versions = storage.register_dags(clock.now(), registrations).await.expect("DAGs can be registered");
@@ -241,13 +270,12 @@ impl Engine {
     /// # Panics
     /// If a run did not succeed, or a task did not run exactly once: then nothing would have been measured.
     pub async fn carry_out(&mut self, dag: usize, workload: &Workload) -> Cost {
-        let witness = &workload.witness;
-        witness.ran.iter().for_each(|count| count.store(0, Ordering::Relaxed));
-        witness.left.store(workload.tasks(), Ordering::Release);
+        workload.reset();
+        let cpu = cpu_time();
         let start = self.clock.monotonic();
         self.create(dag, workload.runs).await;
         let create = self.clock.monotonic() - start;
-        witness.done.notified().await;
+        workload.all_ran().await;
         let unfinished = RunQuery {
             states: Some(vec![RunState::Queued, RunState::Running]),
             page: PageRequest { limit: 0, offset: 0 },
@@ -257,14 +285,13 @@ impl Engine {
             tokio::task::yield_now().await;
         }
         let total = self.clock.monotonic() - start;
+        let cpu = cpu_time().saturating_sub(cpu);
         self.check(workload).await;
-        Cost { create, total }
+        Cost { create, total, cpu }
     }
 
     async fn check(&self, workload: &Workload) {
-        let runs = u32::try_from(workload.runs).unwrap_or(u32::MAX);
-        let once = workload.witness.ran.iter().all(|count| count.load(Ordering::Relaxed) == runs);
-        assert!(once, "{}: every task runs once a run", workload.name);
+        workload.check();
         let ended = self.storage.dag_runs(&RunQuery::default()).await.expect("the storage is there");
         assert!(ended.items.iter().all(|run| run.state == RunState::Success), "{}: runs succeed", workload.name);
         let newest = ended.items.into_iter().rev().take(workload.runs);

@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
             if sizes.is_empty() {
                 sizes = vec![10, 1_000, 10_000, 100_000];
             }
-            throughput::run(clock, reps, only.filter(|only| *only != "all"), &sizes).await;
+            throughput::run(clock, reps, only.filter(|only| *only != "all"), &sizes, None).await;
         }
         Some("footprint") => footprint::run(clock).await,
         _ => {

@@ -40,6 +40,16 @@ pub fn line(bench: &str, shape: &str, tasks: usize, figures: &[(&str, Value)]) {
     println!("{line}");
 }
 
+/// Processor time that all threads of this process have used; zero where `/proc` does not tell.
+pub fn cpu_time() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let used = threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    });
+    used.sum()
+}
+
 /// Resident memory of this process in bytes; 0 where `/proc` does not tell.
 pub fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm")
