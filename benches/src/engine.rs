@@ -1,10 +1,10 @@
 //! The engine on the memory storage with tasks that do nothing: real DAGs, real scheduler, real executor.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use updraft_core::clock::Clock;
 use updraft_core::dag::{BuiltDag, DagBuilder, content_hash};
@@ -15,13 +15,14 @@ use updraft_core::log::MemoryLogs;
 use updraft_core::model::{DEFAULT_POOL, DagVersion, RunState, RunType, TaskState};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, StorageTaskStore};
 use updraft_core::storage::{
-    DagRegistration, DagStorage, NewRun, PageRequest, PoolStorage, PoolUpdate, RunQuery, RunStorage, TaskInstanceQuery,
+    DagRegistration, DagStorage, NewRun, PoolStorage, PoolUpdate, RunQuery, RunStorage, TaskInstanceQuery,
     TaskInstanceStorage,
 };
 use updraft_storage_memory::MemoryStorage;
 
 use crate::graph::Graph;
 use crate::report::cpu_time;
+use crate::watched::Watched;
 
 /// What every limit is set to; each is still checked.
 pub const LIMIT: u32 = 10_000;
@@ -33,8 +34,6 @@ pub struct Witness {
     ran: Vec<AtomicU32>,
     /// When each task ran, in nanoseconds; empty if nobody wants to know.
     at: Vec<AtomicU64>,
-    left: AtomicUsize,
-    done: Notify,
 }
 
 impl Witness {
@@ -44,8 +43,6 @@ impl Witness {
             clock,
             ran: (0..tasks).map(|_| AtomicU32::new(0)).collect(),
             at: (0..at).map(|_| AtomicU64::new(0)).collect(),
-            left: AtomicUsize::new(0),
-            done: Notify::new(),
         }
     }
 
@@ -54,9 +51,6 @@ impl Witness {
         if let Some(at) = self.at.get(task) {
             let nanos = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
             at.store(nanos, Ordering::Relaxed);
-        }
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.done.notify_one();
         }
     }
 
@@ -117,12 +111,6 @@ impl Workload {
     /// Makes it ready for its next runs.
     pub fn reset(&self) {
         self.witness.ran.iter().for_each(|count| count.store(0, Ordering::Relaxed));
-        self.witness.left.store(self.tasks(), Ordering::Release);
-    }
-
-    /// Waits until as many tasks have run as its runs have.
-    pub async fn all_ran(&self) {
-        self.witness.done.notified().await;
     }
 
     /// Checks that every task ran exactly once in each run.
@@ -171,6 +159,7 @@ impl Runnable for Here {
 pub struct Engine {
     clock: Arc<dyn Clock>,
     storage: Arc<MemoryStorage>,
+    watched: Arc<Watched>,
     stop: oneshot::Sender<Duration>,
     scheduler: JoinHandle<Result<(), EngineError>>,
     versions: Vec<DagVersionId>,
@@ -213,8 +202,9 @@ impl Engine {
             clock: Arc::clone(&clock),
         });
         let status = SchedulerStatus::default();
+        let watched = Arc::new(Watched::new(storage.clone()));
         let parts = SchedulerParts {
-            storage: storage.clone(),
+            storage: watched.clone(),
             executor: Arc::new(executor),
             runnable: Arc::new(Here(code)),
             clock: Arc::clone(&clock),
@@ -228,7 +218,7 @@ impl Engine {
             clock.sleep(Duration::from_millis(1)).await;
         }
         let versions = versions.iter().map(|version| version.id).collect();
-        Self { clock, storage, stop, scheduler, versions, runs: 0 }
+        Self { clock, storage, watched, stop, scheduler, versions, runs: 0 }
     }
 
     /// Its storage.
@@ -271,19 +261,12 @@ impl Engine {
     /// If a run did not succeed, or a task did not run exactly once: then nothing would have been measured.
     pub async fn carry_out(&mut self, dag: usize, workload: &Workload) -> Cost {
         workload.reset();
+        self.watched.expect(workload.runs);
         let cpu = cpu_time();
         let start = self.clock.monotonic();
         self.create(dag, workload.runs).await;
         let create = self.clock.monotonic() - start;
-        workload.all_ran().await;
-        let unfinished = RunQuery {
-            states: Some(vec![RunState::Queued, RunState::Running]),
-            page: PageRequest { limit: 0, offset: 0 },
-            ..RunQuery::default()
-        };
-        while self.storage.dag_runs(&unfinished).await.expect("the storage is there").total > 0 {
-            tokio::task::yield_now().await;
-        }
+        self.watched.all_ended().await;
         let total = self.clock.monotonic() - start;
         let cpu = cpu_time().saturating_sub(cpu);
         self.check(workload).await;

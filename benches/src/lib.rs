@@ -6,3 +6,4 @@ pub mod graph;
 pub mod raw;
 pub mod report;
 pub mod throughput;
+pub mod watched;

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use updraft_benches::engine::{Here, LIMIT, Workload};
 use updraft_benches::graph::Graph;
 use updraft_benches::report::{cpu_time, line, median, quantile_micros};
+use updraft_benches::watched::Watched;
 use updraft_core::clock::{Clock, SystemClock};
 use updraft_core::engine::{Scheduler, SchedulerParts, SchedulerSettings, SchedulerStatus};
 use updraft_core::executor::{Attempt, LocalExecutor, LocalExecutorParts};
@@ -157,8 +158,9 @@ async fn main() {
         logs: Arc::new(MemoryLogs::default()),
         clock: Arc::clone(&clock),
     });
+    let watched = Arc::new(Watched::new(storage.clone()));
     let parts = SchedulerParts {
-        storage: storage.clone(),
+        storage: watched.clone(),
         executor: Arc::new(executor),
         runnable: Arc::new(Here(code)),
         clock: Arc::clone(&clock),
@@ -184,6 +186,7 @@ async fn main() {
         }
         for (i, case) in cases.iter().enumerate() {
             case.reset();
+            watched.expect(case.runs);
             let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
             let before = (of(&storage.commits), of(&storage.statements), of(&storage.rows));
             let (cpu_before, server_before) = (cpu_time(), server.cpu_ticks());
@@ -191,10 +194,7 @@ async fn main() {
             let now = clock.now();
             let runs: Vec<_> = (0..case.runs).map(|n| new_run(versions[i], i64::try_from(n).unwrap_or(0), now)).collect();
             storage.create_runs(now, &runs).await.expect("runs can be created");
-            case.all_ran().await;
-            while storage.unfinished().await.expect("the server is there") > 0 {
-                clock.sleep(Duration::from_millis(1)).await;
-            }
+            watched.all_ended().await;
             let took = clock.monotonic() - start;
             case.check();
             let wrong: i64 = sqlx::query_scalar("SELECT count(*) FROM task_instance WHERE state <> 2 OR try_number <> 1")

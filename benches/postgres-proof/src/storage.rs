@@ -176,11 +176,6 @@ impl PostgresProof {
         Ok(ids.into_iter().map(RunId).collect())
     }
 
-    /// How many runs are not finished.
-    pub async fn unfinished(&self) -> sqlx::Result<i64> {
-        sqlx::query_scalar("SELECT count(*) FROM dag_run WHERE state < 2").fetch_one(&self.pool).await
-    }
-
     async fn claim(&self, session: &SchedulerSession, versions: Vec<i64>, limit: i64) -> sqlx::Result<Vec<RunSnapshot>> {
         let mut transaction = self.pool.begin().await?;
         let runs = sqlx::query(
