@@ -1,1 +1,56 @@
 //! Updraft: a workflow orchestrator as a library.
+//!
+//! Declare DAGs in Rust or in files, run them inside your service, and mount the REST API that Airflow's clients speak onto
+//! the server you have.
+//!
+//! ```
+//! use updraft::dag::{DagBuilder, chain};
+//! use updraft::operator::{Outcome, TaskContext};
+//! use updraft::{TriggerRequest, Updraft};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dag = DagBuilder::new("greet");
+//! let hello = dag.task("hello", |_: TaskContext| async { Ok(Outcome::value("hello")) });
+//! let world = dag.task("world", |_: TaskContext| async { Ok(Outcome::success()) });
+//! chain([&hello, &world]);
+//!
+//! let updraft = Updraft::builder().dag(dag).build()?;
+//! let running = updraft.start().await?;
+//! let run = updraft.trigger("greet", TriggerRequest::default()).await?;
+//! let ended = updraft.wait_for_run("greet", &run.run_id).await?;
+//! assert_eq!(ended.state.as_str(), "success");
+//! running.shutdown(std::time::Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! - `memory` (default): the embedded storage.
+//! - `yaml` (default): DAG files in dag-factory's format, and the operators they name.
+//! - `operators`: Bash, Python, branches, short circuits and templates, without the files.
+//! - `airflow`: Airflow's stable REST API as a [`tower` service](https://docs.rs/tower-service).
+//! - `server`: an accept loop for hosts that have no HTTP server of their own.
+//! - `full`: all of them.
+
+mod builder;
+mod error;
+#[cfg(feature = "yaml")]
+mod folder;
+mod runnable;
+mod running;
+mod supervisor;
+
+#[cfg(feature = "airflow")]
+pub use updraft_http_adapter as http;
+#[cfg(feature = "operators")]
+pub use updraft_operators as operators;
+#[cfg(feature = "memory")]
+pub use updraft_storage_memory::MemoryStorage;
+
+pub use builder::{Builder, Updraft};
+pub use error::{BuildError, StartError};
+pub use running::{Health, Running};
+pub use updraft_core::service::{Service, TriggerRequest};
+pub use updraft_core::{clock, dag, engine, executor, id, log, model, operator, service, storage};

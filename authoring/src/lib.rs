@@ -1,1 +1,29 @@
 //! Loaders of DAG files for Updraft.
+//!
+//! DAG files are YAML in the format of dag-factory 1.x. A [`Loader`] reads files or folders: DAGs that are right are there
+//! even if others in the same file are wrong, and whatever is wrong says in which file, line, DAG and task. A
+//! [`FolderWatch`] does so again whenever something has changed.
+
+mod cast;
+mod dag;
+mod date;
+mod dump;
+mod env;
+mod fields;
+mod group;
+mod ignored;
+mod loader;
+mod merge;
+mod node;
+mod parse;
+mod problem;
+mod scalar;
+mod schedule;
+mod task;
+mod watch;
+
+pub use env::{AllowedEnv, Environment};
+pub use ignored::IgnoreSyntax;
+pub use loader::{FileLoad, Loader};
+pub use problem::Problem;
+pub use watch::{FolderChange, FolderWatch};

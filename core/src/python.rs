@@ -98,11 +98,7 @@ pub fn str_repr(text: &str) -> String {
 }
 
 fn push_str_repr(out: &mut String, text: &str) {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
     for c in text.chars() {
         match c {
@@ -153,10 +149,7 @@ mod tests {
             (json!(false), "False"),
             (json!(0), "0"),
             (json!(-7), "-7"),
-            (
-                json!(18_446_744_073_709_551_615_u64),
-                "18446744073709551615",
-            ),
+            (json!(18_446_744_073_709_551_615_u64), "18446744073709551615"),
             (json!(1.0), "1.0"),
             (json!(-0.0), "-0.0"),
             (json!(0.1), "0.1"),

@@ -141,7 +141,12 @@ impl Server {
         }
     }
 
-    fn connection<S>(&self, stream: TcpStream, service: S, open: &GracefulShutdown) -> impl Future<Output = ()> + Send + use<S>
+    fn connection<S>(
+        &self,
+        stream: TcpStream,
+        service: S,
+        open: &GracefulShutdown,
+    ) -> impl Future<Output = ()> + Send + use<S>
     where
         S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,

@@ -5,48 +5,33 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use updraft_core::clock::SystemClock;
 use updraft_core::id::IdSource;
-use updraft_http_adapter::airflow::{Airflow, State, Vitals};
+use updraft_core::log::MemoryLogs;
+use updraft_core::service::{Service, Settings};
+use updraft_http_adapter::airflow::{Airflow, AirflowBuilder};
+use updraft_storage_memory::MemoryStorage;
 
-#[derive(Debug)]
-struct Alive;
-
-#[async_trait]
-impl Vitals for Alive {
-    async fn storage_answers(&self) -> bool {
-        true
-    }
-
-    async fn scheduler_heartbeat(&self) -> Option<DateTime<Utc>> {
-        None
-    }
+fn builder() -> AirflowBuilder {
+    let clock = Arc::new(SystemClock::new());
+    let storage = Arc::new(MemoryStorage::new(clock.clone()));
+    let logs = Arc::new(MemoryLogs::default());
+    let service = Service::new(storage, logs, IdSource::from_seed(1), Settings::default());
+    Airflow::builder(service, clock)
 }
 
 fn airflow(base_path: &str) -> Airflow {
-    let clock = Arc::new(SystemClock::new());
-    let state = State {
-        vitals: Arc::new(Alive),
-        clock: clock.clone(),
-    };
-    Airflow::builder(state, clock, IdSource::from_seed(1))
-        .base_path(base_path)
-        .build()
-        .unwrap()
+    builder().base_path(base_path).build().unwrap()
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream
-        .write_all(
-            format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes(),
-        )
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes())
         .await
         .unwrap();
     let mut text = String::new();
@@ -63,21 +48,9 @@ async fn nested_in_axum() {
         .nest_service("/flows/api/v1", airflow("/flows/api/v1"));
     tokio::spawn(async move { axum::serve(listener, app).await });
     assert!(get(address, "/").await.ends_with("the host's own page"));
-    assert!(
-        get(address, "/flows/api/v1/version")
-            .await
-            .contains("\"version\": \"2.11.2\"")
-    );
-    assert!(
-        get(address, "/flows/api/v1/openapi.json")
-            .await
-            .contains(r#""url":"/flows/api/v1""#)
-    );
-    assert!(
-        get(address, "/flows/api/v1/dags")
-            .await
-            .starts_with("HTTP/1.1 401")
-    );
+    assert!(get(address, "/flows/api/v1/version").await.contains("\"version\": \"2.11.2\""));
+    assert!(get(address, "/flows/api/v1/openapi.json").await.contains(r#""url":"/flows/api/v1""#));
+    assert!(get(address, "/flows/api/v1/dags").await.starts_with("HTTP/1.1 401"));
     assert!(get(address, "/version").await.starts_with("HTTP/1.1 404"));
 }
 
@@ -89,40 +62,18 @@ async fn served_by_plain_hyper() {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = service.clone();
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service),
-            );
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    assert!(
-        get(address, "/api/v1/health")
-            .await
-            .contains("\"metadatabase\": {")
-    );
-    assert!(
-        get(address, "/api/v1/nope")
-            .await
-            .starts_with("HTTP/1.1 404")
-    );
+    assert!(get(address, "/api/v1/health").await.contains("\"metadatabase\": {"));
+    assert!(get(address, "/api/v1/nope").await.starts_with("HTTP/1.1 404"));
     assert!(get(address, "/api/v1").await.starts_with("HTTP/1.1 404"));
 }
 
 #[test]
 fn a_base_path_is_checked() {
     for bad in ["api", "/", "/api/", "/a//b", "/a b"] {
-        let clock = Arc::new(SystemClock::new());
-        let state = State {
-            vitals: Arc::new(Alive),
-            clock: clock.clone(),
-        };
-        assert!(
-            Airflow::builder(state, clock, IdSource::from_seed(1))
-                .base_path(bad)
-                .build()
-                .is_err(),
-            "{bad}"
-        );
+        assert!(builder().base_path(bad).build().is_err(), "{bad}");
     }
     let _ = airflow("");
 }

@@ -43,11 +43,7 @@ impl Slots {
     }
 
     pub(crate) fn of_task(&self, dag: usize, task: u32) -> u32 {
-        self.dags
-            .get(dag)
-            .and_then(|dag| dag.tasks.get(task as usize))
-            .copied()
-            .unwrap_or(0)
+        self.dags.get(dag).and_then(|dag| dag.tasks.get(task as usize)).copied().unwrap_or(0)
     }
 
     pub(crate) fn of_pool(&self, pool: usize) -> PoolSlots {
@@ -72,11 +68,7 @@ impl Slots {
             self.pools.resize(pool + 1, PoolSlots::default());
         }
         let slots = &mut self.pools[pool];
-        if phase == AttemptPhase::Running {
-            &mut slots.running
-        } else {
-            &mut slots.queued
-        }
+        if phase == AttemptPhase::Running { &mut slots.running } else { &mut slots.queued }
     }
 
     fn take(&mut self, live: &Live) {
@@ -131,8 +123,7 @@ impl Attempts {
             }
             None => {
                 self.by_place.push(Some(live));
-                u32::try_from(self.by_place.len() - 1)
-                    .expect("fewer than 2^32 attempts live at a time")
+                u32::try_from(self.by_place.len() - 1).expect("fewer than 2^32 attempts live at a time")
             }
         };
         self.by_token.insert(token, place);
@@ -153,11 +144,7 @@ impl Attempts {
     }
 
     pub(crate) fn start(&mut self, place: u32, now: DateTime<Utc>) {
-        let Some(live) = self
-            .by_place
-            .get_mut(place as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(live) = self.by_place.get_mut(place as usize).and_then(Option::as_mut) else {
             return;
         };
         self.slots.give(live);
@@ -167,11 +154,7 @@ impl Attempts {
     }
 
     pub(crate) fn make_obsolete(&mut self, place: u32) {
-        if let Some(live) = self
-            .by_place
-            .get_mut(place as usize)
-            .and_then(Option::as_mut)
-        {
+        if let Some(live) = self.by_place.get_mut(place as usize).and_then(Option::as_mut) {
             live.attempt.is_obsolete = true;
         }
     }
@@ -189,10 +172,7 @@ impl Attempts {
         &self,
         is_dead: impl Fn(SchedulerId, u64) -> bool,
     ) -> Vec<(u32, RunId, InstanceKey)> {
-        let strays = self
-            .strays
-            .iter()
-            .filter_map(|&place| Some((place, self.get(place)?)));
+        let strays = self.strays.iter().filter_map(|&place| Some((place, self.get(place)?)));
         strays
             .filter(|(_, live)| is_dead(live.attempt.scheduler, live.epoch))
             .map(|(place, live)| (place, live.attempt.run, live.attempt.key))
@@ -205,18 +185,12 @@ impl Attempts {
         if self.by_place.len() > 64 {
             return;
         }
-        let mut counted = Slots {
-            dags: vec![DagSlots::default(); self.slots.dags.len()],
-            pools: Vec::new(),
-        };
+        let mut counted = Slots { dags: vec![DagSlots::default(); self.slots.dags.len()], pools: Vec::new() };
         for (dag, slots) in counted.dags.iter_mut().zip(&self.slots.dags) {
             dag.tasks = vec![0; slots.tasks.len()];
         }
         counted.pools = vec![PoolSlots::default(); self.slots.pools.len()];
-        self.by_place
-            .iter()
-            .flatten()
-            .for_each(|live| counted.take(live));
+        self.by_place.iter().flatten().for_each(|live| counted.take(live));
         assert_eq!(counted, self.slots, "slots are counted exactly");
     }
 }

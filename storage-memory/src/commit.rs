@@ -5,12 +5,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{AttemptToken, InstanceKey, RunId};
 use updraft_core::model::{
-    AttemptPhase, LiveAttempt, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
+    AttemptPhase, LiveAttempt, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
 };
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
-    Admission, Batch, Change, Ended, Limit, Result, SchedulerSession, StorageError, Transition,
-    Verdict,
+    Admission, Batch, Change, Ended, Limit, Result, SchedulerSession, StorageError, Transition, Verdict,
 };
 
 use crate::attempt::Live;
@@ -41,17 +40,14 @@ struct Step<'a> {
     session: &'a SchedulerSession,
     now: DateTime<Utc>,
     event_log: TaskEventLog,
-    /// Whether somebody else may want to know.
-    is_news: bool,
 }
 
 impl State {
-    /// Applies a batch; also says whether it is worth an announcement.
-    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<(Vec<Verdict>, bool)> {
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<Vec<Verdict>> {
         let scheduler = self.session(&batch.session)?;
         if let Some(lane) = scheduler.lanes.get(&batch.lane) {
             if lane.sequence == batch.sequence {
-                return Ok((lane.verdicts(), false));
+                return Ok(lane.verdicts());
             }
             if batch.sequence != lane.sequence + 1 {
                 return Err(StorageError::Invalid(format!(
@@ -60,48 +56,35 @@ impl State {
                 )));
             }
         }
-        let mut stale = self.stale_runs(batch);
-        // Runs that had no room to start.
-        let mut held: Vec<(RunId, Limit)> = Vec::new();
-        let mut step = Step {
-            session: &batch.session,
-            now: batch.now,
-            event_log: batch.event_log,
-            is_news: false,
-        };
-        let mut lane = Lane {
-            sequence: batch.sequence,
-            length: batch.transitions.len(),
-            others: Vec::new(),
-        };
+        // Runs whose further transitions all get the same verdict.
+        let mut blocked = self.stale_runs(batch);
+        let step = Step { session: &batch.session, now: batch.now, event_log: batch.event_log };
+        let mut lane = Lane { sequence: batch.sequence, length: batch.transitions.len(), others: Vec::new() };
         for (index, transition) in batch.transitions.iter().enumerate() {
-            let verdict = if let Change::Release(token) = transition.change {
-                self.release(&mut step, token)
-            } else if stale.contains(&transition.run) {
-                Verdict::StaleRun
-            } else if let Some((_, limit)) = held.iter().find(|(run, _)| *run == transition.run) {
-                Verdict::NoRoom(limit.clone())
-            } else {
-                self.apply(&mut step, transition)
-            };
-            if let (Change::StartRun, Verdict::NoRoom(limit)) = (&transition.change, &verdict) {
-                held.push((transition.run, limit.clone()));
-            }
-            if verdict != Verdict::Done {
-                if verdict == Verdict::StaleRun && !stale.contains(&transition.run) {
-                    stale.push(transition.run);
+            let block = blocked.iter().find(|(run, _)| *run == transition.run);
+            let verdict = match (&transition.change, block) {
+                (Change::Release(token), _) => self.release(&step, transition.run, *token),
+                (_, Some((_, verdict))) => verdict.clone(),
+                (change, None) => {
+                    let verdict = self.apply(&step, transition.run, change);
+                    if verdict == Verdict::StaleRun || *change == Change::StartRun && verdict != Verdict::Done {
+                        blocked.push((transition.run, verdict.clone()));
+                    }
+                    verdict
                 }
+            };
+            if verdict != Verdict::Done {
                 lane.others.push((index, verdict));
             }
         }
         let verdicts = lane.verdicts();
         self.session(&batch.session)?.lanes.insert(batch.lane, lane);
-        Ok((verdicts, step.is_news))
+        Ok(verdicts)
     }
 
     /// Runs of the batch that are gone, another's, or in another version than the scheduler knows.
-    fn stale_runs(&self, batch: &Batch) -> Vec<RunId> {
-        let mut stale = Vec::new();
+    fn stale_runs(&self, batch: &Batch) -> Vec<(RunId, Verdict)> {
+        let mut stale: Vec<(RunId, Verdict)> = Vec::new();
         let mut last = None;
         let transitions = batch.transitions.iter();
         for Transition { run: id, version, .. } in transitions.filter(|t| !matches!(t.change, Change::Release(_))) {
@@ -109,60 +92,49 @@ impl State {
                 continue;
             }
             last = Some((*id, *version));
-            let is_current = self.run(*id).is_some_and(|run| {
-                run.record.version == *version && run.record.owner == Some(batch.session.id)
-            });
-            if !is_current && !stale.contains(id) {
-                stale.push(*id);
+            let is_current = self
+                .run(*id)
+                .is_some_and(|run| run.record.version == *version && run.record.owner == Some(batch.session.id));
+            if !is_current && !stale.iter().any(|(run, _)| run == id) {
+                stale.push((*id, Verdict::StaleRun));
             }
         }
         stale
     }
 
-    fn apply(&mut self, step: &mut Step<'_>, transition: &Transition) -> Verdict {
-        let id = transition.run;
-        match &transition.change {
+    fn apply(&mut self, step: &Step<'_>, id: RunId, change: &Change) -> Verdict {
+        match change {
             Change::StartRun => self.start_run(step, id),
             Change::EndRun(state) => self.end_run(step, id, *state),
             Change::Admit(admission) => self.admit(step, id, admission),
             Change::Started(token) => self.started(step, id, *token),
             Change::Ended(ended) => self.ended(step, id, ended),
+            Change::Release(token) => self.release(step, id, *token),
             Change::Settle(key, state) => self.settle(step, id, *key, *state),
             Change::Schedule(keys) => self.schedule(step, id, keys),
             _ => Verdict::StaleRun,
         }
     }
 
-    /// An obsolete attempt has ended.
-    fn release(&mut self, step: &mut Step<'_>, token: AttemptToken) -> Verdict {
-        let Some((attempt, live)) = self.attempts.find(token) else {
-            return Verdict::Done;
-        };
-        let LiveAttempt { run, key, is_obsolete, .. } = live.attempt;
-        if !is_obsolete {
-            return Verdict::Done;
-        }
-        self.attempts.remove(attempt);
-        self.forget_attempt(step.now, run, key);
-        step.is_news = true;
-        let owner = self.run(run).and_then(|run| run.record.owner);
-        if let Some(owner) = owner.filter(|&owner| owner != step.session.id) {
-            // The instance may have waited for this, and its owner does not know.
-            if let Some(run) = self.run_mut(run) {
+    /// Holds whatever the run's version and owner are.
+    fn release(&mut self, step: &Step<'_>, id: RunId, token: AttemptToken) -> Verdict {
+        let found = self.attempts.find(token).filter(|(_, live)| live.attempt.run == id && live.attempt.is_obsolete);
+        let Some((place, key)) = found.map(|(place, live)| (place, live.attempt.key)) else { return Verdict::Done };
+        self.attempts.remove(place);
+        self.forget_attempt(step.now, id, key);
+        // An owner that did not do this itself must see it.
+        let owner = self.run(id).and_then(|run| run.record.owner).filter(|owner| *owner != step.session.id);
+        if let Some(owner) = owner.and_then(|owner| self.schedulers.get_mut(&owner)) {
+            owner.changed.insert(id);
+            if let Some(run) = self.run_mut(id) {
                 run.record_mut().version += 1;
-            }
-            if let Some(owner) = self.schedulers.get_mut(&owner) {
-                owner.changed.insert(run);
             }
         }
         Verdict::Done
     }
 
-    fn start_run(&mut self, step: &mut Step<'_>, id: RunId) -> Verdict {
-        let Some(run) = self
-            .run(id)
-            .filter(|run| run.record.state == RunState::Queued)
-        else {
+    fn start_run(&mut self, step: &Step<'_>, id: RunId) -> Verdict {
+        let Some(run) = self.run(id).filter(|run| run.record.state == RunState::Queued) else {
             return Verdict::StaleRun;
         };
         let Some(dag) = self.dag_at(run.dag) else {
@@ -187,11 +159,8 @@ impl State {
         Verdict::Done
     }
 
-    fn end_run(&mut self, step: &mut Step<'_>, id: RunId, state: RunState) -> Verdict {
-        if !self
-            .run(id)
-            .is_some_and(|run| run.record.state.may_become(state) && state.is_finished())
-        {
+    fn end_run(&mut self, step: &Step<'_>, id: RunId, state: RunState) -> Verdict {
+        if !self.run(id).is_some_and(|run| run.record.state.may_become(state) && state.is_finished()) {
             return Verdict::StaleRun;
         }
         self.leave(id);
@@ -204,31 +173,19 @@ impl State {
             run.owner = None;
         }
         self.enter(id);
-        self.set_strays(id, true);
-        // Queued runs of the DAG may have waited for this one's place.
-        step.is_news |= !self.waiting.is_empty();
+        self.finish_attempts(id);
         Verdict::Done
     }
 
-    fn admit(&mut self, step: &mut Step<'_>, id: RunId, admission: &Admission) -> Verdict {
-        let Admission {
-            key,
-            try_number,
-            token,
-            phase,
-        } = *admission;
+    fn admit(&mut self, step: &Step<'_>, id: RunId, admission: &Admission) -> Verdict {
+        let Admission { key, try_number, token, phase } = *admission;
         let Some(run) = self.run(id) else {
             return Verdict::StaleRun;
         };
-        let (Some(instance), Some(task)) = (run.instance(key), run.version.dag.task(key.task))
-        else {
+        let (Some(instance), Some(task)) = (run.instance(key), run.version.dag.task(key.task)) else {
             return Verdict::StaleRun;
         };
-        let state = if phase == AttemptPhase::Running {
-            TaskState::Running
-        } else {
-            TaskState::Queued
-        };
+        let state = if phase == AttemptPhase::Running { TaskState::Running } else { TaskState::Queued };
         let is_legal = run.record.state == RunState::Running
             && !instance.is_live()
             && instance.state.may_become(state)
@@ -245,20 +202,15 @@ impl State {
         } else if task.max_active_tis_per_dagrun == Some(0) {
             // The one instance of a task that is not mapped is the first of its run.
             Some(Limit::TaskInRun(id, task.task_id.to_string()))
-        } else if task
-            .max_active_tis_per_dag
-            .is_some_and(|most| slots.of_task(run.dag, place.number) >= most)
-        {
+        } else if task.max_active_tis_per_dag.is_some_and(|most| slots.of_task(run.dag, place.number) >= most) {
             Some(Limit::TaskInDag(dag_id.clone(), task.task_id.to_string()))
         } else if slots.of_dag(run.dag) >= dag.newest.dag.max_active_tasks {
             Some(Limit::ActiveTasks(dag_id.clone()))
         } else {
             let of_pool = slots.of_pool(place.pool as usize);
             let taken = of_pool.running + of_pool.queued + u64::from(place.pool_slots);
-            let fits = match u64::try_from(self.pools.slots(place.pool)) {
-                Ok(slots) => taken <= slots,
-                Err(_) => true,
-            };
+            let slots = self.pools.slots(place.pool);
+            let fits = slots == Pool::UNBOUNDED || u64::try_from(slots).is_ok_and(|slots| taken <= slots);
             (!fits).then(|| Limit::Pool(self.pools.name(place.pool).into()))
         };
         if let Some(limit) = no_room {
@@ -282,9 +234,7 @@ impl State {
             place,
         };
         let attempt = self.attempts.insert(live);
-        let Self {
-            runs, pools, log, ..
-        } = self;
+        let Self { runs, pools, log, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::Done;
         };
@@ -300,11 +250,7 @@ impl State {
         instance.attempt = attempt;
         instance.try_number = try_number;
         instance.queued = step.now.into();
-        instance.start = if is_running {
-            step.now.into()
-        } else {
-            Moment::NEVER
-        };
+        instance.start = if is_running { step.now.into() } else { Moment::NEVER };
         instance.end = Moment::NEVER;
         instance.updated = step.now.into();
         pools.set_state(instance, place, state);
@@ -314,18 +260,11 @@ impl State {
         Verdict::Done
     }
 
-    fn started(&mut self, step: &mut Step<'_>, id: RunId, token: AttemptToken) -> Verdict {
+    fn started(&mut self, step: &Step<'_>, id: RunId, token: AttemptToken) -> Verdict {
         let Some((place, live)) = self.attempts.find(token) else {
             return Verdict::StaleRun;
         };
-        let LiveAttempt {
-            run,
-            key,
-            try_number,
-            phase,
-            is_obsolete,
-            ..
-        } = live.attempt;
+        let LiveAttempt { run, key, try_number, phase, is_obsolete, .. } = live.attempt;
         let slots = live.place;
         if run != id || phase != AttemptPhase::Queued {
             return Verdict::StaleRun;
@@ -334,9 +273,7 @@ impl State {
         if is_obsolete {
             return Verdict::Done;
         }
-        let Self {
-            runs, pools, log, ..
-        } = self;
+        let Self { runs, pools, log, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::Done;
         };
@@ -352,32 +289,20 @@ impl State {
         Verdict::Done
     }
 
-    fn ended(&mut self, step: &mut Step<'_>, id: RunId, ended: &Ended) -> Verdict {
+    fn ended(&mut self, step: &Step<'_>, id: RunId, ended: &Ended) -> Verdict {
         // What has ended already ends once only.
         let Some((attempt, live)) = self.attempts.find(ended.token) else {
             return Verdict::Done;
         };
-        let LiveAttempt {
-            run,
-            key,
-            try_number,
-            is_obsolete,
-            ..
-        } = live.attempt;
+        let LiveAttempt { run, key, try_number, is_obsolete, .. } = live.attempt;
         let place = live.place;
         if run != id || key != ended.key {
             return Verdict::StaleRun;
         }
         if is_obsolete {
-            return Verdict::StaleRun;
+            return self.release(step, id, ended.token);
         }
-        let Self {
-            runs,
-            pools,
-            log,
-            attempts,
-            ..
-        } = self;
+        let Self { runs, pools, log, attempts, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::StaleRun;
         };
@@ -401,10 +326,7 @@ impl State {
                 instance.cold_mut().due_at = ended.due_at;
             }
             if let Some(value) = &ended.value {
-                instance
-                    .cold_mut()
-                    .xcoms
-                    .insert(RETURN_VALUE.into(), (value.clone(), step.now));
+                instance.cold_mut().xcoms.insert(RETURN_VALUE.into(), (value.clone(), step.now));
             }
             if ended.skip != SkipDownstream::None {
                 let value = ended.skip.to_xcom(&version.dag, key.task);
@@ -413,11 +335,7 @@ impl State {
                 cold.skip = ended.skip.clone();
             }
             // Airflow says `failed` of a try that will be retried, too.
-            let event = if ended.state == TaskState::UpForRetry {
-                TaskState::Failed
-            } else {
-                ended.state
-            };
+            let event = if ended.state == TaskState::UpForRetry { TaskState::Failed } else { ended.state };
             let is_logged = match step.event_log {
                 TaskEventLog::On => true,
                 TaskEventLog::Failures => event == TaskState::Failed,
@@ -455,13 +373,7 @@ impl State {
         pools.set_state(instance, place, state);
     }
 
-    fn settle(
-        &mut self,
-        step: &mut Step<'_>,
-        id: RunId,
-        key: InstanceKey,
-        state: TaskState,
-    ) -> Verdict {
+    fn settle(&mut self, step: &Step<'_>, id: RunId, key: InstanceKey, state: TaskState) -> Verdict {
         let Self { runs, pools, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::StaleRun;
@@ -486,7 +398,7 @@ impl State {
         Verdict::Done
     }
 
-    fn schedule(&mut self, step: &mut Step<'_>, id: RunId, keys: &[InstanceKey]) -> Verdict {
+    fn schedule(&mut self, step: &Step<'_>, id: RunId, keys: &[InstanceKey]) -> Verdict {
         let Self { runs, pools, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::StaleRun;

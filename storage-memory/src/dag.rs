@@ -7,9 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, DagVersionId, RunId, TaskId, TaskIx};
 use updraft_core::model::{AuditEntry, Dag, DagRecord, DagVersion};
-use updraft_core::storage::{
-    DagOrder, DagQuery, DagRegistration, DagStorage, Page, Result, StorageError, Subject,
-};
+use updraft_core::storage::{DagOrder, DagQuery, DagRegistration, DagStorage, Page, Result, StorageError, Subject};
 
 use crate::MemoryStorage;
 use crate::list::{NoneLast, among, contains_like, may_read, page, sort};
@@ -42,11 +40,7 @@ impl Version {
     }
 
     pub(crate) fn view(&self) -> DagVersion {
-        DagVersion {
-            id: self.id,
-            content_hash: self.content_hash.clone(),
-            dag: Arc::clone(&self.dag),
-        }
+        DagVersion { id: self.id, content_hash: self.content_hash.clone(), dag: Arc::clone(&self.dag) }
     }
 }
 
@@ -76,7 +70,7 @@ impl DagEntry {
             version: self.newest.view(),
             is_paused: self.is_paused,
             is_active: self.is_active,
-            has_import_errors: state.import_errors.contains_key(&self.newest.dag.fileloc),
+            has_import_errors: !self.is_active && state.import_errors.contains_key(&self.newest.dag.fileloc),
             last_parsed_time: self.last_parsed_time,
             last_expired: self.last_expired,
         }
@@ -85,12 +79,7 @@ impl DagEntry {
 
 impl State {
     fn register(&mut self, now: DateTime<Utc>, registration: DagRegistration) -> DagVersion {
-        let DagRegistration {
-            dag,
-            content_hash,
-            paused_upon_creation,
-            source,
-        } = registration;
+        let DagRegistration { dag, content_hash, paused_upon_creation, source } = registration;
         if let Some(source) = source {
             self.sources.insert(dag.fileloc.clone(), source);
         }
@@ -113,8 +102,7 @@ impl State {
             entry.newest = Arc::clone(&version);
             entry.versions.push(version.id);
         } else {
-            self.dag_places
-                .insert(version.dag.dag_id.clone(), self.dags.len());
+            self.dag_places.insert(version.dag.dag_id.clone(), self.dags.len());
             self.dags.push(Some(DagEntry {
                 newest: Arc::clone(&version),
                 versions: vec![version.id],
@@ -136,32 +124,17 @@ impl State {
         version.view()
     }
 
-    fn make_version(
-        &mut self,
-        dag: Arc<Dag>,
-        content_hash: String,
-        numbers: &mut HashMap<TaskId, u32>,
-    ) -> Version {
+    fn make_version(&mut self, dag: Arc<Dag>, content_hash: String, numbers: &mut HashMap<TaskId, u32>) -> Version {
         let mut places = Vec::with_capacity(dag.tasks.len());
         let mut by_task = HashMap::with_capacity(dag.tasks.len());
         for (ix, task) in dag.tasks() {
             let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
             let number = *numbers.entry(task.task_id.clone()).or_insert(next);
             let pool = self.pools.place(&task.pool);
-            places.push(TaskPlace {
-                pool,
-                pool_slots: task.pool_slots.max(1),
-                number,
-            });
+            places.push(TaskPlace { pool, pool_slots: task.pool_slots.max(1), number });
             by_task.insert(task.task_id.clone(), ix);
         }
-        Version {
-            id: DagVersionId(self.version_serial.next()),
-            content_hash,
-            dag,
-            places,
-            by_task,
-        }
+        Version { id: DagVersionId(self.version_serial.next()), content_hash, dag, places, by_task }
     }
 
     /// Drops versions that no run has. The last two stay: somebody may just have read one, in order to make a run of it.
@@ -175,10 +148,7 @@ impl State {
         entry.versions.retain(|id| {
             index += 1;
             // Runs share their version; the map's own reference is the only one left when none does.
-            let is_kept = index > old
-                || versions
-                    .get(id)
-                    .is_some_and(|version| Arc::strong_count(version) > 1);
+            let is_kept = index > old || versions.get(id).is_some_and(|version| Arc::strong_count(version) > 1);
             if !is_kept {
                 versions.remove(id);
             }
@@ -188,20 +158,11 @@ impl State {
 
     fn delete_dag(&mut self, dag_id: &str) -> Result<()> {
         let subject = || Subject::Dag(dag_id.into());
-        let place = *self
-            .dag_places
-            .get(dag_id)
-            .ok_or_else(|| StorageError::NotFound(subject()))?;
+        let place = *self.dag_places.get(dag_id).ok_or_else(|| StorageError::NotFound(subject()))?;
         if self.attempts.slots().of_dag(place) > 0 {
-            return Err(StorageError::Conflict(
-                subject(),
-                "one of its task instances is being run".into(),
-            ));
+            return Err(StorageError::Conflict(subject(), "one of its task instances is being run".into()));
         }
-        let runs: Vec<RunId> = self
-            .dag_at(place)
-            .map(|dag| dag.runs.iter().copied().collect())
-            .unwrap_or_default();
+        let runs: Vec<RunId> = self.dag_at(place).map(|dag| dag.runs.iter().copied().collect()).unwrap_or_default();
         for run in runs {
             self.delete_run(run)?;
         }
@@ -214,12 +175,7 @@ impl State {
         }
         let fileloc = &entry.newest.dag.fileloc;
         self.import_errors.remove(fileloc);
-        if !self
-            .dags
-            .iter()
-            .flatten()
-            .any(|dag| dag.newest.dag.fileloc == *fileloc)
-        {
+        if !self.dags.iter().flatten().any(|dag| dag.newest.dag.fileloc == *fileloc) {
             self.sources.remove(fileloc);
         }
         Ok(())
@@ -229,27 +185,12 @@ impl State {
         let mut dags: Vec<&DagEntry> = self
             .dag_places
             .iter()
-            .filter(|(id, _)| {
-                among(query.dag_ids.as_ref(), *id) && may_read(query.readable.as_ref(), id)
-            })
-            .filter(|(id, _)| {
-                query
-                    .dag_id_pattern
-                    .as_ref()
-                    .is_none_or(|pattern| contains_like(id.as_str(), pattern))
-            })
+            .filter(|(id, _)| among(query.dag_ids.as_ref(), *id) && may_read(query.readable.as_ref(), id))
+            .filter(|(id, _)| query.dag_id_pattern.as_ref().is_none_or(|pattern| contains_like(id.as_str(), pattern)))
             .filter_map(|(_, &place)| self.dag_at(place))
             .filter(|dag| query.is_active.is_none_or(|active| dag.is_active == active))
             .filter(|dag| query.is_paused.is_none_or(|paused| dag.is_paused == paused))
-            .filter(|dag| {
-                query.tags.is_empty()
-                    || dag
-                        .newest
-                        .dag
-                        .tags
-                        .iter()
-                        .any(|tag| query.tags.contains(tag))
-            })
+            .filter(|dag| query.tags.is_empty() || dag.newest.dag.tags.iter().any(|tag| query.tags.contains(tag)))
             .collect();
         if let Some(order) = query.order_by {
             let (dags, down) = (dags.as_mut_slice(), order.descending);
@@ -258,9 +199,7 @@ impl State {
                 DagOrder::IsActive => sort(dags, down, |dag| dag.is_active),
                 DagOrder::LastParsedTime => sort(dags, down, |dag| dag.last_parsed_time),
                 DagOrder::Fileloc => sort(dags, down, |dag| dag.newest.dag.fileloc.clone()),
-                DagOrder::Description => sort(dags, down, |dag| {
-                    NoneLast(dag.newest.dag.description.clone())
-                }),
+                DagOrder::Description => sort(dags, down, |dag| NoneLast(dag.newest.dag.description.clone())),
                 DagOrder::MaxActiveRuns => sort(dags, down, |dag| dag.newest.dag.max_active_runs),
                 DagOrder::MaxActiveTasks => sort(dags, down, |dag| dag.newest.dag.max_active_tasks),
                 DagOrder::Owners => sort(dags, down, |dag| dag.newest.dag.owners().join(", ")),
@@ -273,16 +212,10 @@ impl State {
 
 #[async_trait]
 impl DagStorage for MemoryStorage {
-    async fn register_dags(
-        &self,
-        now: DateTime<Utc>,
-        dags: Vec<DagRegistration>,
-    ) -> Result<Vec<DagVersion>> {
+    async fn register_dags(&self, now: DateTime<Utc>, dags: Vec<DagRegistration>) -> Result<Vec<DagVersion>> {
         let versions = {
             let mut state = self.lock();
-            dags.into_iter()
-                .map(|dag| state.register(now, dag))
-                .collect()
+            dags.into_iter().map(|dag| state.register(now, dag)).collect()
         };
         self.announce();
         Ok(versions)
@@ -302,9 +235,7 @@ impl DagStorage for MemoryStorage {
 
     async fn dag(&self, dag_id: &str) -> Result<DagRecord> {
         let state = self.lock();
-        let dag = state
-            .dag(dag_id)
-            .ok_or_else(|| StorageError::NotFound(Subject::Dag(dag_id.into())))?;
+        let dag = state.dag(dag_id).ok_or_else(|| StorageError::NotFound(Subject::Dag(dag_id.into())))?;
         Ok(dag.view(&state))
     }
 
@@ -314,11 +245,7 @@ impl DagStorage for MemoryStorage {
 
     async fn dag_version(&self, id: DagVersionId) -> Result<DagVersion> {
         let state = self.lock();
-        state
-            .versions
-            .get(&id)
-            .map(|version| version.view())
-            .ok_or(StorageError::NotFound(Subject::DagVersion(id.0)))
+        state.versions.get(&id).map(|version| version.view()).ok_or(StorageError::NotFound(Subject::DagVersion(id.0)))
     }
 
     async fn set_paused(
@@ -342,12 +269,7 @@ impl DagStorage for MemoryStorage {
         Ok(())
     }
 
-    async fn delete_dag(
-        &self,
-        now: DateTime<Utc>,
-        dag_id: &str,
-        audit: Option<AuditEntry>,
-    ) -> Result<()> {
+    async fn delete_dag(&self, now: DateTime<Utc>, dag_id: &str, audit: Option<AuditEntry>) -> Result<()> {
         {
             let mut state = self.lock();
             state.delete_dag(dag_id)?;
@@ -359,10 +281,6 @@ impl DagStorage for MemoryStorage {
 
     async fn dag_source(&self, fileloc: &str) -> Result<Arc<str>> {
         let state = self.lock();
-        state
-            .sources
-            .get(fileloc)
-            .cloned()
-            .ok_or_else(|| StorageError::NotFound(Subject::DagSource(fileloc.into())))
+        state.sources.get(fileloc).cloned().ok_or_else(|| StorageError::NotFound(Subject::DagSource(fileloc.into())))
     }
 }

@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, InstanceKey};
 use updraft_core::model::{AuditEntry, EventLogEntry, TaskState};
-use updraft_core::storage::{
-    EventLogOrder, EventLogQuery, EventLogStorage, Page, Result, StorageError, Subject,
-};
+use updraft_core::storage::{EventLogOrder, EventLogQuery, EventLogStorage, Page, Result, StorageError, Subject};
 
 use crate::MemoryStorage;
 use crate::dag::Version;
@@ -54,13 +52,7 @@ impl EventLog {
         try_number: u32,
         event: TaskState,
     ) {
-        self.rows.push(Row::Task {
-            when,
-            run: Arc::clone(run),
-            key,
-            try_number,
-            event,
-        });
+        self.rows.push(Row::Task { when, run: Arc::clone(run), key, try_number, event });
     }
 
     fn get(&self, id: i64) -> Option<EventLogEntry> {
@@ -116,13 +108,7 @@ impl Row {
                 try_number: None,
                 owner: entry.owner.as_deref(),
             },
-            Self::Task {
-                when,
-                run,
-                key,
-                try_number,
-                event,
-            } => {
+            Self::Task { when, run, key, try_number, event } => {
                 let task = run.version.dag.task(key.task);
                 Facts {
                     when: *when,
@@ -140,9 +126,7 @@ impl Row {
 
     fn matches(&self, query: &EventLogQuery) -> bool {
         let facts = self.facts();
-        let same = |filter: &Option<String>, value: Option<&str>| {
-            filter.is_none() || filter.as_deref() == value
-        };
+        let same = |filter: &Option<String>, value: Option<&str>| filter.is_none() || filter.as_deref() == value;
         let is_event = |events: &Vec<String>| events.iter().any(|event| event == facts.event);
         same(&query.dag_id, facts.dag_id.map(DagId::as_str))
             && same(&query.task_id, facts.task_id)
@@ -155,9 +139,7 @@ impl Row {
             && query.after.is_none_or(|after| facts.when > after)
             && query.included_events.as_ref().is_none_or(is_event)
             && !query.excluded_events.as_ref().is_some_and(is_event)
-            && facts
-                .dag_id
-                .is_none_or(|dag_id| may_read(query.readable.as_ref(), dag_id))
+            && facts.dag_id.is_none_or(|dag_id| may_read(query.readable.as_ref(), dag_id))
     }
 
     fn view(&self, id: i64) -> EventLogEntry {
@@ -190,10 +172,7 @@ impl EventLogStorage for MemoryStorage {
     }
 
     async fn event(&self, id: i64) -> Result<EventLogEntry> {
-        self.lock()
-            .log
-            .get(id)
-            .ok_or(StorageError::NotFound(Subject::EventLogEntry(id)))
+        self.lock().log.get(id).ok_or(StorageError::NotFound(Subject::EventLogEntry(id)))
     }
 
     async fn events(&self, query: &EventLogQuery) -> Result<Page<EventLogEntry>> {

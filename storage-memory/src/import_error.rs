@@ -12,12 +12,7 @@ use crate::list::{page, sort};
 
 #[async_trait]
 impl ImportErrorStorage for MemoryStorage {
-    async fn set_import_error(
-        &self,
-        now: DateTime<Utc>,
-        filename: &str,
-        stack_trace: Option<&str>,
-    ) -> Result<()> {
+    async fn set_import_error(&self, now: DateTime<Utc>, filename: &str, stack_trace: Option<&str>) -> Result<()> {
         let mut state = self.lock();
         let Some(stack_trace) = stack_trace else {
             state.import_errors.remove(filename);
@@ -27,12 +22,7 @@ impl ImportErrorStorage for MemoryStorage {
             Some(error) => error.id,
             None => state.import_error_serial.next(),
         };
-        let error = ImportError {
-            id,
-            timestamp: now,
-            filename: filename.into(),
-            stack_trace: stack_trace.into(),
-        };
+        let error = ImportError { id, timestamp: now, filename: filename.into(), stack_trace: stack_trace.into() };
         state.import_errors.insert(filename.into(), error);
         Ok(())
     }
@@ -40,9 +30,7 @@ impl ImportErrorStorage for MemoryStorage {
     async fn import_error(&self, id: i64) -> Result<ImportError> {
         let state = self.lock();
         let error = state.import_errors.values().find(|error| error.id == id);
-        error
-            .cloned()
-            .ok_or(StorageError::NotFound(Subject::ImportError(id)))
+        error.cloned().ok_or(StorageError::NotFound(Subject::ImportError(id)))
     }
 
     async fn import_errors(
@@ -57,12 +45,8 @@ impl ImportErrorStorage for MemoryStorage {
             let down = order.descending;
             match order.field {
                 ImportErrorOrder::Timestamp => sort(&mut errors, down, |error| error.timestamp),
-                ImportErrorOrder::Filename => {
-                    sort(&mut errors, down, |error| error.filename.clone())
-                }
-                ImportErrorOrder::StackTrace => {
-                    sort(&mut errors, down, |error| error.stack_trace.clone())
-                }
+                ImportErrorOrder::Filename => sort(&mut errors, down, |error| error.filename.clone()),
+                ImportErrorOrder::StackTrace => sort(&mut errors, down, |error| error.stack_trace.clone()),
                 _ => sort(&mut errors, down, |error| error.id),
             }
         }

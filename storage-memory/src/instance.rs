@@ -19,11 +19,7 @@ impl Moment {
     pub(crate) const NEVER: Self = Self(i64::MIN);
 
     pub(crate) fn get(self) -> Option<DateTime<Utc>> {
-        if self == Self::NEVER {
-            None
-        } else {
-            DateTime::from_timestamp_micros(self.0)
-        }
+        if self == Self::NEVER { None } else { DateTime::from_timestamp_micros(self.0) }
     }
 }
 
@@ -112,20 +108,12 @@ impl Instance {
 
     /// Puts the last try into the history, once. One that did not finish counts as failed there.
     pub(crate) fn archive(&mut self, now: DateTime<Utc>) {
-        if self
-            .history()
-            .last()
-            .is_some_and(|last| last.try_number == self.try_number)
-        {
+        if self.history().last().is_some_and(|last| last.try_number == self.try_number) {
             return;
         }
         let mut last = self.last_try();
         if !last.state.is_finished() {
-            last.end_date = if last.state == TaskState::UpForRetry {
-                last.end_date
-            } else {
-                Some(now)
-            };
+            last.end_date = if last.state == TaskState::UpForRetry { last.end_date } else { Some(now) };
             last.state = TaskState::Failed;
         }
         self.cold_mut().history.push(last);
@@ -138,11 +126,7 @@ impl Instance {
     /// Makes the last try as if it had never been admitted.
     pub(crate) fn give_back(&mut self) {
         self.try_number = self.try_number.saturating_sub(1);
-        let before = self
-            .history()
-            .last()
-            .filter(|last| last.try_number == self.try_number)
-            .cloned();
+        let before = self.history().last().filter(|last| last.try_number == self.try_number).cloned();
         self.start = before.as_ref().and_then(|last| last.start_date).into();
         self.end = before.as_ref().and_then(|last| last.end_date).into();
         self.queued = before.as_ref().and_then(|last| last.queued_when).into();
@@ -168,12 +152,7 @@ impl Instance {
     }
 
     /// The instance as clients see it.
-    pub(crate) fn view(
-        &self,
-        run: &Arc<DagRun>,
-        version: &Version,
-        key: InstanceKey,
-    ) -> TaskInstance {
+    pub(crate) fn view(&self, run: &Arc<DagRun>, version: &Version, key: InstanceKey) -> TaskInstance {
         let cold = self.cold.as_deref();
         TaskInstance {
             run: Arc::clone(run),
@@ -190,9 +169,7 @@ impl Instance {
             unixname: String::new(),
             pid: cold.and_then(|cold| cold.pid),
             note: cold.and_then(|cold| cold.note.clone()),
-            rendered_fields: cold
-                .and_then(|cold| cold.rendered.clone())
-                .unwrap_or_else(|| Value::Object(Map::new())),
+            rendered_fields: cold.and_then(|cold| cold.rendered.clone()).unwrap_or_else(|| Value::Object(Map::new())),
             rendered_map_index: None,
         }
     }

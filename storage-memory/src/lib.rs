@@ -34,11 +34,7 @@ pub struct MemoryStorage {
 impl MemoryStorage {
     /// An empty storage whose wall clock is `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            state: Mutex::new(State::new()),
-            announcements: watch::Sender::new(0),
-        }
+        Self { clock, state: Mutex::new(State::new()), announcements: watch::Sender::new(0) }
     }
 
     /// A panic under the lock is a bug; what the state holds then is still the best there is.

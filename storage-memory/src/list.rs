@@ -9,10 +9,7 @@ use updraft_core::storage::{Page, PageRequest};
 
 /// Takes a page out of an iterator, and counts the rest.
 pub(crate) fn page<T>(items: impl Iterator<Item = T>, request: PageRequest) -> Page<T> {
-    let mut page = Page {
-        items: Vec::new(),
-        total: 0,
-    };
+    let mut page = Page { items: Vec::new(), total: 0 };
     let end = request.offset.saturating_add(request.limit);
     let mut index = 0;
     for item in items {
@@ -55,10 +52,7 @@ impl<T: Ord> PartialOrd for NoneLast<T> {
 }
 
 /// Whether a filter that may be absent lets a value through.
-pub(crate) fn among<T: Ord + ?Sized, S: Ord + std::borrow::Borrow<T>>(
-    filter: Option<&BTreeSet<S>>,
-    value: &T,
-) -> bool {
+pub(crate) fn among<T: Ord + ?Sized, S: Ord + std::borrow::Borrow<T>>(filter: Option<&BTreeSet<S>>, value: &T) -> bool {
     filter.is_none_or(|set| set.contains(value))
 }
 
@@ -114,9 +108,7 @@ pub(crate) fn contains_like(text: &str, pattern: &str) -> bool {
         back = Some((after, from + 1));
         (piece, at) = (after, from + 1);
     }
-    pieces[piece..]
-        .iter()
-        .all(|piece| matches!(piece, Piece::Any))
+    pieces[piece..].iter().all(|piece| matches!(piece, Piece::Any))
 }
 
 fn fold(char: char) -> char {
@@ -150,34 +142,14 @@ mod tests {
             ("50%", "0\\%", true),
             ("505", "0\\%", false),
         ] {
-            assert_eq!(
-                contains_like(text, pattern),
-                matches,
-                "{text:?} like {pattern:?}"
-            );
+            assert_eq!(contains_like(text, pattern), matches, "{text:?} like {pattern:?}");
         }
     }
 
     #[test]
     fn a_page_has_the_exact_total() {
-        let page = page(
-            0..10,
-            PageRequest {
-                limit: 3,
-                offset: 8,
-            },
-        );
+        let page = page(0..10, PageRequest { limit: 3, offset: 8 });
         assert_eq!((page.items, page.total), (vec![8, 9], 10));
-        assert_eq!(
-            super::page(
-                0..10,
-                PageRequest {
-                    limit: usize::MAX,
-                    offset: usize::MAX
-                }
-            )
-            .items,
-            []
-        );
+        assert!(super::page(0..10, PageRequest { limit: usize::MAX, offset: usize::MAX }).items.is_empty());
     }
 }

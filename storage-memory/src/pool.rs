@@ -32,11 +32,7 @@ pub(crate) struct Pools {
 
 impl Pools {
     pub(crate) fn new() -> Self {
-        let mut pools = Self {
-            entries: Vec::new(),
-            places: BTreeMap::new(),
-            serial: Serial::default(),
-        };
+        let mut pools = Self { entries: Vec::new(), places: BTreeMap::new(), serial: Serial::default() };
         let default = Pool {
             id: pools.serial.next(),
             name: DEFAULT_POOL.into(),
@@ -54,36 +50,22 @@ impl Pools {
             return place;
         }
         let place = u32::try_from(self.entries.len()).expect("fewer than 2^32 pools");
-        self.entries.push(Entry {
-            name: name.into(),
-            pool: None,
-            scheduled: 0,
-        });
+        self.entries.push(Entry { name: name.into(), pool: None, scheduled: 0 });
         self.places.insert(name.into(), place);
         place
     }
 
-    /// Slots of the pool at a place: none if it does not exist, negative if it has no bound.
+    /// Slots of the pool at a place: none if it does not exist, `Pool::UNBOUNDED` if it has no bound.
     pub(crate) fn slots(&self, place: u32) -> i32 {
-        self.entries
-            .get(place as usize)
-            .and_then(|entry| entry.pool.as_ref())
-            .map_or(0, |pool| pool.slots)
+        self.entries.get(place as usize).and_then(|entry| entry.pool.as_ref()).map_or(0, |pool| pool.slots)
     }
 
     pub(crate) fn name(&self, place: u32) -> &str {
-        self.entries
-            .get(place as usize)
-            .map_or("", |entry| &entry.name)
+        self.entries.get(place as usize).map_or("", |entry| &entry.name)
     }
 
     /// Changes the state of an instance, which may wait for slots before or after.
-    pub(crate) fn set_state(
-        &mut self,
-        instance: &mut Instance,
-        place: TaskPlace,
-        state: TaskState,
-    ) {
+    pub(crate) fn set_state(&mut self, instance: &mut Instance, place: TaskPlace, state: TaskState) {
         let was = std::mem::replace(&mut instance.state, state);
         if (was == TaskState::Scheduled) != (state == TaskState::Scheduled)
             && let Some(entry) = self.entries.get_mut(place.pool as usize)
@@ -111,10 +93,8 @@ impl Pools {
 
 impl State {
     fn pool_usage(&self, name: &str) -> Result<PoolUsage> {
-        let (place, entry, pool) = self
-            .pools
-            .find(name)
-            .ok_or_else(|| StorageError::NotFound(Subject::Pool(name.into())))?;
+        let (place, entry, pool) =
+            self.pools.find(name).ok_or_else(|| StorageError::NotFound(Subject::Pool(name.into())))?;
         let slots = self.attempts.slots().of_pool(place);
         Ok(PoolUsage {
             pool: pool.clone(),
@@ -125,36 +105,20 @@ impl State {
         })
     }
 
-    fn list_pools(
-        &self,
-        order_by: Option<OrderBy<PoolOrder>>,
-        request: PageRequest,
-    ) -> Page<PoolUsage> {
-        let mut pools: Vec<&Pool> = self
-            .pools
-            .entries
-            .iter()
-            .filter_map(|entry| entry.pool.as_ref())
-            .collect();
+    fn list_pools(&self, order_by: Option<OrderBy<PoolOrder>>, request: PageRequest) -> Page<PoolUsage> {
+        let mut pools: Vec<&Pool> = self.pools.entries.iter().filter_map(|entry| entry.pool.as_ref()).collect();
         sort(&mut pools, false, |pool| pool.id);
         if let Some(order) = order_by {
             let down = order.descending;
             match order.field {
                 PoolOrder::Name => sort(&mut pools, down, |pool| pool.name.clone()),
                 PoolOrder::Slots => sort(&mut pools, down, |pool| pool.slots),
-                PoolOrder::Description => {
-                    sort(&mut pools, down, |pool| NoneLast(pool.description.clone()))
-                }
+                PoolOrder::Description => sort(&mut pools, down, |pool| NoneLast(pool.description.clone())),
                 PoolOrder::IncludeDeferred => sort(&mut pools, down, |pool| pool.include_deferred),
                 _ => sort(&mut pools, down, |pool| pool.id),
             }
         }
-        page(
-            pools
-                .into_iter()
-                .filter_map(|pool| self.pool_usage(&pool.name).ok()),
-            request,
-        )
+        page(pools.into_iter().filter_map(|pool| self.pool_usage(&pool.name).ok()), request)
     }
 
     fn update_pool(&mut self, name: &str, update: PoolUpdate) -> Result<PoolUsage> {
@@ -188,11 +152,7 @@ impl PoolStorage for MemoryStorage {
         self.lock().pool_usage(name)
     }
 
-    async fn pools(
-        &self,
-        order_by: Option<OrderBy<PoolOrder>>,
-        page: PageRequest,
-    ) -> Result<Page<PoolUsage>> {
+    async fn pools(&self, order_by: Option<OrderBy<PoolOrder>>, page: PageRequest) -> Result<Page<PoolUsage>> {
         Ok(self.lock().list_pools(order_by, page))
     }
 
@@ -212,12 +172,7 @@ impl PoolStorage for MemoryStorage {
         Ok(usage)
     }
 
-    async fn update_pool(
-        &self,
-        name: &str,
-        update: PoolUpdate,
-        audit: Option<AuditEntry>,
-    ) -> Result<PoolUsage> {
+    async fn update_pool(&self, name: &str, update: PoolUpdate, audit: Option<AuditEntry>) -> Result<PoolUsage> {
         let usage = {
             let mut state = self.lock();
             let usage = state.update_pool(name, update)?;
@@ -233,10 +188,7 @@ impl PoolStorage for MemoryStorage {
         let place = state.pools.find(name).map(|(place, ..)| place);
         let place = place.ok_or_else(|| StorageError::NotFound(Subject::Pool(name.into())))?;
         if name == DEFAULT_POOL {
-            return Err(StorageError::Conflict(
-                Subject::Pool(name.into()),
-                "the default pool always exists".into(),
-            ));
+            return Err(StorageError::Conflict(Subject::Pool(name.into()), "the default pool always exists".into()));
         }
         state.pools.entries[place].pool = None;
         state.audit(self.clock.now(), audit);

@@ -8,8 +8,7 @@ use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, InstanceKey, RunId, SchedulerId, UNMAPPED};
 use updraft_core::model::{AuditEntry, DagRun, Note, RunState, TaskState};
 use updraft_core::storage::{
-    Amendment, InstanceAmendment, NewRun, Page, Result, RunOrder, RunQuery, RunStorage,
-    StorageError, Subject,
+    Amendment, InstanceAmendment, NewRun, Page, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
 
 use crate::MemoryStorage;
@@ -42,19 +41,11 @@ impl Run {
     }
 
     pub(crate) fn instance(&self, key: InstanceKey) -> Option<&Instance> {
-        if key.map_index == UNMAPPED {
-            self.instances.get(key.task.index())
-        } else {
-            None
-        }
+        if key.map_index == UNMAPPED { self.instances.get(key.task.index()) } else { None }
     }
 
     pub(crate) fn instance_mut(&mut self, key: InstanceKey) -> Option<&mut Instance> {
-        if key.map_index == UNMAPPED {
-            self.instances.get_mut(key.task.index())
-        } else {
-            None
-        }
+        if key.map_index == UNMAPPED { self.instances.get_mut(key.task.index()) } else { None }
     }
 
     /// Places of its live attempts.
@@ -62,11 +53,7 @@ impl Run {
         if self.live == 0 {
             return Vec::new();
         }
-        self.instances
-            .iter()
-            .filter(|instance| instance.is_live())
-            .map(|instance| instance.attempt)
-            .collect()
+        self.instances.iter().filter(|instance| instance.is_live()).map(|instance| instance.attempt).collect()
     }
 }
 
@@ -79,31 +66,17 @@ impl State {
         let id = RunId(i64::try_from(self.runs.len()).unwrap_or(i64::MAX) + 1);
         let entry = self.dag_at_mut(place).ok_or_else(not_found)?;
         if entry.by_date.contains_key(&new.logical_date) {
-            return Err(StorageError::AlreadyExists(Subject::LogicalDate(
-                dag_id.to_string(),
-                new.logical_date,
-            )));
+            return Err(StorageError::AlreadyExists(Subject::LogicalDate(dag_id.to_string(), new.logical_date)));
         }
         if entry.by_run_id.contains_key(&new.run_id) {
-            return Err(StorageError::AlreadyExists(Subject::DagRun(
-                dag_id.to_string(),
-                new.run_id,
-            )));
+            return Err(StorageError::AlreadyExists(Subject::DagRun(dag_id.to_string(), new.run_id)));
         }
         entry.by_date.insert(new.logical_date, id);
         entry.by_run_id.insert(new.run_id.clone(), id);
         entry.runs.insert(id);
-        let instances = version
-            .dag
-            .tasks
-            .iter()
-            .map(|task| Instance::new(task.retries, now))
-            .collect();
-        let names = RunNames {
-            run_id: new.run_id.clone(),
-            logical_date: new.logical_date,
-            version: Arc::clone(&version),
-        };
+        let instances = version.dag.tasks.iter().map(|task| Instance::new(task.retries, now)).collect();
+        let names =
+            RunNames { run_id: new.run_id.clone(), logical_date: new.logical_date, version: Arc::clone(&version) };
         let record = DagRun {
             id,
             dag_id,
@@ -164,25 +137,21 @@ impl State {
                     run.clear_number += 1;
                 }
                 RunState::Running => {
-                    run.start_date = if was_finished {
-                        Some(now)
-                    } else {
-                        run.start_date.or(Some(now))
-                    };
+                    run.start_date = if was_finished { Some(now) } else { run.start_date.or(Some(now)) };
                     run.end_date = None;
                 }
                 _ => {
-                    run.end_date = if was_finished {
-                        run.end_date.or(Some(now))
-                    } else {
-                        Some(now)
-                    };
+                    run.end_date = if was_finished { run.end_date.or(Some(now)) } else { Some(now) };
                     run.owner = None;
                 }
             }
             run.state = state;
             self.enter(id);
-            self.set_strays(id, state.is_finished());
+            if state.is_finished() {
+                self.finish_attempts(id);
+            } else {
+                self.set_strays(id, false);
+            }
         }
         let run = self.existing_run(id)?.record_mut();
         run.version += 1;
@@ -191,19 +160,8 @@ impl State {
         Ok(changed)
     }
 
-    fn amend_instance(
-        &mut self,
-        now: DateTime<Utc>,
-        id: RunId,
-        key: InstanceKey,
-        change: &InstanceAmendment,
-    ) -> bool {
-        let Self {
-            runs,
-            pools,
-            attempts,
-            ..
-        } = self;
+    fn amend_instance(&mut self, now: DateTime<Utc>, id: RunId, key: InstanceKey, change: &InstanceAmendment) -> bool {
+        let Self { runs, pools, attempts, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return false;
         };
@@ -222,16 +180,10 @@ impl State {
                     cold.forget_values();
                 }
                 instance.max_tries = instance.try_number.saturating_add(*retries);
-                if instance.is_live() {
-                    TaskState::Restarting
-                } else {
-                    TaskState::None
-                }
+                if instance.is_live() { TaskState::Restarting } else { TaskState::None }
             }
             InstanceAmendment::Mark { state, only } if only.contains(was) && was != *state => {
-                if instance.start.get().is_none()
-                    || matches!(was, TaskState::None | TaskState::Scheduled)
-                {
+                if instance.start.get().is_none() || matches!(was, TaskState::None | TaskState::Scheduled) {
                     instance.start = now.into();
                 }
                 if instance.end.get().is_none() || !was.is_finished() {
@@ -258,16 +210,11 @@ impl State {
         let told = self.followers(id);
         self.tell(id, &told);
         self.leave(id);
-        self.set_strays(id, true);
+        self.finish_attempts(id);
         let Some(mut run) = self.runs.get_mut(run_place(id)).and_then(Option::take) else {
             return Ok(());
         };
-        for attempt in run.live_attempts() {
-            self.attempts.make_obsolete(attempt);
-        }
-        let Run {
-            instances, version, ..
-        } = run.as_mut();
+        let Run { instances, version, .. } = run.as_mut();
         for (instance, place) in instances.iter_mut().zip(&version.places) {
             self.pools.set_state(instance, *place, TaskState::Removed);
         }
@@ -284,14 +231,8 @@ impl State {
         let Some(run) = self.run(id) else {
             return Vec::new();
         };
-        let live = run
-            .live_attempts()
-            .into_iter()
-            .filter_map(|place| self.attempts.get(place));
-        let mut followers: Vec<_> = live
-            .map(|live| live.attempt.scheduler)
-            .chain(run.record.owner)
-            .collect();
+        let live = run.live_attempts().into_iter().filter_map(|place| self.attempts.get(place));
+        let mut followers: Vec<_> = live.map(|live| live.attempt.scheduler).chain(run.record.owner).collect();
         followers.sort_unstable();
         followers.dedup();
         followers
@@ -303,6 +244,14 @@ impl State {
                 scheduler.changed.insert(run);
             }
         }
+    }
+
+    /// The run is deleted or has ended: its attempts do not count any more.
+    pub(crate) fn finish_attempts(&mut self, id: RunId) {
+        for place in self.run(id).map(Run::live_attempts).unwrap_or_default() {
+            self.attempts.make_obsolete(place);
+        }
+        self.set_strays(id, true);
     }
 
     /// Says whether nobody will take over the run's attempts when their scheduler dies.
@@ -330,25 +279,15 @@ impl State {
         let matches = |run: &&Arc<DagRun>| {
             may_read(query.readable.as_ref(), &run.dag_id)
                 && among(query.run_ids.as_ref(), run.run_id.as_str())
-                && query
-                    .states
-                    .as_ref()
-                    .is_none_or(|states| states.contains(&run.state))
-                && query
-                    .run_types
-                    .as_ref()
-                    .is_none_or(|types| types.contains(&run.run_type))
+                && query.states.as_ref().is_none_or(|states| states.contains(&run.state))
+                && query.run_types.as_ref().is_none_or(|types| types.contains(&run.run_type))
                 && query.logical_date.contains(Some(run.logical_date))
                 && query.start_date.contains(run.start_date)
                 && query.end_date.contains(run.end_date)
                 && query.updated_at.contains(Some(run.updated_at))
         };
         let all = self.runs_of(query.dag_ids.as_ref());
-        let mut runs: Vec<&Arc<DagRun>> = all
-            .into_iter()
-            .map(|run| &run.record)
-            .filter(matches)
-            .collect();
+        let mut runs: Vec<&Arc<DagRun>> = all.into_iter().map(|run| &run.record).filter(matches).collect();
         if let Some(order) = query.order_by {
             let (list, down) = (runs.as_mut_slice(), order.descending);
             match order.field {
@@ -365,9 +304,7 @@ impl State {
                 RunOrder::QueuedAt => sort(list, down, |run| run.queued_at),
                 RunOrder::DataIntervalStart => sort(list, down, |run| run.data_interval_start),
                 RunOrder::DataIntervalEnd => sort(list, down, |run| run.data_interval_end),
-                RunOrder::LastSchedulingDecision => {
-                    sort(list, down, |run| NoneLast(run.last_scheduling_decision))
-                }
+                RunOrder::LastSchedulingDecision => sort(list, down, |run| NoneLast(run.last_scheduling_decision)),
                 _ => sort(list, down, |run| run.id),
             }
             if order.field == RunOrder::Conf && down {
@@ -380,16 +317,10 @@ impl State {
 
 #[async_trait]
 impl RunStorage for MemoryStorage {
-    async fn create_runs(
-        &self,
-        now: DateTime<Utc>,
-        runs: Vec<NewRun>,
-    ) -> Result<Vec<Result<DagRun>>> {
+    async fn create_runs(&self, now: DateTime<Utc>, runs: Vec<NewRun>) -> Result<Vec<Result<DagRun>>> {
         let created = {
             let mut state = self.lock();
-            runs.into_iter()
-                .map(|run| state.create_run(now, run))
-                .collect()
+            runs.into_iter().map(|run| state.create_run(now, run)).collect()
         };
         self.announce();
         Ok(created)
@@ -422,10 +353,7 @@ impl RunStorage for MemoryStorage {
             state.audit(now, audit);
             let mut runs = Vec::with_capacity(amendments.len());
             for (amendment, keys) in amendments.iter().zip(changed) {
-                runs.push((
-                    DagRun::clone(&state.existing_run(amendment.run)?.record),
-                    keys,
-                ));
+                runs.push((DagRun::clone(&state.existing_run(amendment.run)?.record), keys));
             }
             runs
         };

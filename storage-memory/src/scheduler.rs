@@ -10,8 +10,7 @@ use updraft_core::id::{DagVersionId, RunId, SchedulerId};
 use updraft_core::model::{DagVersion, RunState, TaskState};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
-    Batch, InstanceSnapshot, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError,
-    Verdict,
+    Batch, InstanceSnapshot, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict,
 };
 
 use crate::MemoryStorage;
@@ -36,30 +35,12 @@ pub(crate) struct Scheduler {
 }
 
 impl State {
-    fn register_scheduler(
-        &mut self,
-        time: Duration,
-        name: &str,
-        lease: Duration,
-    ) -> SchedulerSession {
-        let known = self
-            .schedulers
-            .iter()
-            .find(|(_, scheduler)| scheduler.name == name)
-            .map(|(&id, _)| id);
-        let id = known.unwrap_or_else(|| {
-            SchedulerId(
-                self.schedulers
-                    .last_key_value()
-                    .map_or(1, |(last, _)| last.0 + 1),
-            )
-        });
+    fn register_scheduler(&mut self, time: Duration, name: &str, lease: Duration) -> SchedulerSession {
+        let known = self.schedulers.iter().find(|(_, scheduler)| scheduler.name == name).map(|(&id, _)| id);
+        let id =
+            known.unwrap_or_else(|| SchedulerId(self.schedulers.last_key_value().map_or(1, |(last, _)| last.0 + 1)));
         self.disown(id);
-        let epoch = self
-            .schedulers
-            .get(&id)
-            .map_or(0, |scheduler| scheduler.epoch)
-            + 1;
+        let epoch = self.schedulers.get(&id).map_or(0, |scheduler| scheduler.epoch) + 1;
         self.schedulers.insert(
             id,
             Scheduler {
@@ -77,11 +58,7 @@ impl State {
 
     /// Makes a scheduler's runs belong to nobody.
     fn disown(&mut self, id: SchedulerId) {
-        let owned = self
-            .schedulers
-            .get(&id)
-            .map(|scheduler| scheduler.owned.clone())
-            .unwrap_or_default();
+        let owned = self.schedulers.get(&id).map(|scheduler| scheduler.owned.clone()).unwrap_or_default();
         for run in owned {
             self.set_owner(run, None);
         }
@@ -120,27 +97,18 @@ impl State {
         self.session(session)?;
         self.end_strays(time, now);
         let mut candidates: Vec<RunId> = Vec::new();
-        let waiting = self
-            .waiting
-            .iter()
-            .filter(|(version, _)| versions.binary_search(version).is_ok());
+        let waiting = self.waiting.iter().filter(|(version, _)| versions.binary_search(version).is_ok());
         for (_, waiting) in waiting {
-            candidates.extend(waiting.running.iter().take(limit));
+            let is_free = |id: &&RunId| self.is_free(**id, session.id, time);
+            candidates.extend(waiting.running.iter().filter(is_free).take(limit));
             // Runs of a version are of one DAG: all its queued runs can be claimed up to its room, or none can.
-            let room = waiting
-                .queued
-                .first()
-                .and_then(|&id| self.run(id))
-                .map_or(0, |run| self.room_for_runs(run));
-            candidates.extend(waiting.queued.iter().take(limit.min(room)));
+            let room = waiting.queued.first().and_then(|&id| self.run(id)).map_or(0, |run| self.room_for_runs(run));
+            candidates.extend(waiting.queued.iter().filter(is_free).take(limit.min(room)));
         }
         let expired = self.schedulers.iter().filter(|(id, _)| **id != session.id);
-        for (_, scheduler) in
-            expired.filter(|(_, scheduler)| scheduler.alive_until.is_none_or(|until| until <= time))
-        {
+        for (_, scheduler) in expired.filter(|(_, scheduler)| scheduler.alive_until.is_none_or(|until| until <= time)) {
             let owned = scheduler.owned.iter().filter_map(|&id| self.run(id));
-            let of_versions =
-                owned.filter(|run| versions.binary_search(&run.record.dag_version).is_ok());
+            let of_versions = owned.filter(|run| versions.binary_search(&run.record.dag_version).is_ok());
             candidates.extend(of_versions.map(|run| run.record.id));
         }
         candidates.sort_unstable();
@@ -153,42 +121,46 @@ impl State {
             // Asked again one by one: versions of a DAG share its room. One that is claimed already has its place.
             let has_room = match (run.record.state, run.record.owner) {
                 (RunState::Queued, None) => self.room_for_runs(run) > 0,
-                (RunState::Queued, Some(_)) => self.dag_at(run.dag).is_some_and(|dag| {
-                    !dag.is_paused && dag.running < dag.newest.dag.max_active_runs
-                }),
+                (RunState::Queued, Some(_)) => self
+                    .dag_at(run.dag)
+                    .is_some_and(|dag| !dag.is_paused && dag.running < dag.newest.dag.max_active_runs),
                 _ => true,
             };
             if has_room {
                 self.set_owner(id, Some(session.id));
+                self.session(session)?.changed.remove(&id);
                 claimed.extend(self.snapshot(id));
             }
         }
         Ok(claimed)
     }
 
+    /// Whether no other living scheduler still has an attempt of the run: only that one knows when it has ended.
+    fn is_free(&self, id: RunId, session: SchedulerId, time: Duration) -> bool {
+        let live = self.run(id).map(Run::live_attempts).unwrap_or_default();
+        live.into_iter()
+            .filter_map(|place| self.attempts.get(place))
+            .all(|live| live.attempt.scheduler == session || self.is_dead(live.attempt.scheduler, live.epoch, time))
+    }
+
+    fn is_dead(&self, id: SchedulerId, epoch: u64, time: Duration) -> bool {
+        let scheduler = self.schedulers.get(&id).filter(|scheduler| scheduler.epoch == epoch);
+        scheduler.and_then(|scheduler| scheduler.alive_until).is_none_or(|until| until <= time)
+    }
+
     /// How many more runs of the run's DAG may be claimed in order to start.
     fn room_for_runs(&self, run: &Run) -> usize {
-        self.dag_at(run.dag)
-            .filter(|dag| !dag.is_paused)
-            .map_or(0, |dag| {
-                dag.newest
-                    .dag
-                    .max_active_runs
-                    .saturating_sub(dag.running.saturating_add(dag.claimed))
-                    as usize
-            })
+        self.dag_at(run.dag).filter(|dag| !dag.is_paused).map_or(0, |dag| {
+            dag.newest.dag.max_active_runs.saturating_sub(dag.running.saturating_add(dag.claimed)) as usize
+        })
     }
 
     /// Ends attempts that nobody else can end: their run is deleted or finished, their scheduler is dead.
     fn end_strays(&mut self, time: Duration, now: DateTime<Utc>) {
         let schedulers = &self.schedulers;
         let is_dead = |id: SchedulerId, epoch: u64| {
-            let scheduler = schedulers
-                .get(&id)
-                .filter(|scheduler| scheduler.epoch == epoch);
-            scheduler
-                .and_then(|scheduler| scheduler.alive_until)
-                .is_none_or(|until| until <= time)
+            let scheduler = schedulers.get(&id).filter(|scheduler| scheduler.epoch == epoch);
+            scheduler.and_then(|scheduler| scheduler.alive_until).is_none_or(|until| until <= time)
         };
         for (place, run, key) in self.attempts.strays_of_the_dead(is_dead) {
             self.attempts.remove(place);
@@ -198,30 +170,19 @@ impl State {
 
     pub(crate) fn snapshot(&self, id: RunId) -> Option<RunSnapshot> {
         let run = self.run(id)?;
-        let instances =
-            run.instances
-                .iter()
-                .enumerate()
-                .map(|(index, instance)| InstanceSnapshot {
-                    key: key_at(index),
-                    state: instance.state,
-                    try_number: instance.try_number,
-                    max_tries: instance.max_tries,
-                    due_at: instance.due_at(),
-                });
-        let attempts = run
-            .live_attempts()
-            .into_iter()
-            .filter_map(|place| self.attempts.get(place));
-        let skips = run
-            .instances
-            .iter()
-            .enumerate()
-            .filter_map(|(index, instance)| {
-                let skip = &instance.cold.as_ref()?.skip;
-                (instance.state == TaskState::Success && *skip != SkipDownstream::None)
-                    .then(|| (key_at(index), skip.clone()))
-            });
+        let instances = run.instances.iter().enumerate().map(|(index, instance)| InstanceSnapshot {
+            key: key_at(index),
+            state: instance.state,
+            try_number: instance.try_number,
+            max_tries: instance.max_tries,
+            due_at: instance.due_at(),
+        });
+        let attempts = run.live_attempts().into_iter().filter_map(|place| self.attempts.get(place));
+        let skips = run.instances.iter().enumerate().filter_map(|(index, instance)| {
+            let skip = &instance.cold.as_ref()?.skip;
+            (instance.state == TaskState::Success && *skip != SkipDownstream::None)
+                .then(|| (key_at(index), skip.clone()))
+        });
         Some(RunSnapshot {
             run: run.record.as_ref().clone(),
             instances: instances.collect(),
@@ -237,14 +198,8 @@ impl SchedulerStorage for MemoryStorage {
         Ok(self.clock.now())
     }
 
-    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
-        Ok(self.lock().session(session)?.owned.iter().copied().collect())
-    }
-
     async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession> {
-        let session = self
-            .lock()
-            .register_scheduler(self.clock.monotonic(), name, lease);
+        let session = self.lock().register_scheduler(self.clock.monotonic(), name, lease);
         self.announce();
         Ok(session)
     }
@@ -269,20 +224,10 @@ impl SchedulerStorage for MemoryStorage {
         Ok(())
     }
 
-    async fn versions_after(
-        &self,
-        after: Option<DagVersionId>,
-        limit: usize,
-    ) -> Result<Vec<DagVersion>> {
+    async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>> {
         let state = self.lock();
-        let versions = state.versions.range((
-            after.map_or(Bound::Unbounded, Bound::Excluded),
-            Bound::Unbounded,
-        ));
-        Ok(versions
-            .take(limit)
-            .map(|(_, version)| version.view())
-            .collect())
+        let versions = state.versions.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        Ok(versions.take(limit).map(|(_, version)| version.view()).collect())
     }
 
     async fn claim_runs(
@@ -291,30 +236,20 @@ impl SchedulerStorage for MemoryStorage {
         versions: &[DagVersionId],
         limit: usize,
     ) -> Result<Vec<RunSnapshot>> {
-        self.lock().claim(
-            self.clock.monotonic(),
-            self.clock.now(),
-            session,
-            versions,
-            limit,
-        )
+        self.lock().claim(self.clock.monotonic(), self.clock.now(), session, versions, limit)
     }
 
-    async fn reload_runs(
-        &self,
-        session: &SchedulerSession,
-        runs: &[RunId],
-    ) -> Result<Vec<RunSnapshot>> {
+    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
+        Ok(self.lock().session(session)?.owned.iter().copied().collect())
+    }
+
+    async fn reload_runs(&self, session: &SchedulerSession, runs: &[RunId]) -> Result<Vec<RunSnapshot>> {
         let mut state = self.lock();
         let scheduler = state.session(session)?;
         for run in runs {
             scheduler.changed.remove(run);
         }
-        let own = runs.iter().filter(|&&id| {
-            state
-                .run(id)
-                .is_some_and(|run| run.record.owner == Some(session.id))
-        });
+        let own = runs.iter().filter(|&&id| state.run(id).is_some_and(|run| run.record.owner == Some(session.id)));
         Ok(own.filter_map(|&id| state.snapshot(id)).collect())
     }
 
@@ -323,19 +258,12 @@ impl SchedulerStorage for MemoryStorage {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
-        let (verdicts, is_news) = self.lock().commit(batch)?;
-        if is_news {
-            self.announce();
-        }
-        Ok(verdicts)
+        self.lock().commit(batch)
     }
 
     async fn announcement(&self, seen: u64) -> u64 {
         let mut announcements = self.announcements.subscribe();
         // The sender lives as long as `self`.
-        announcements
-            .wait_for(|&count| count > seen)
-            .await
-            .map_or(seen, |count| *count)
+        announcements.wait_for(|&count| count > seen).await.map_or(seen, |count| *count)
     }
 }

@@ -2,9 +2,7 @@
 
 use async_trait::async_trait;
 use updraft_core::model::{AuditEntry, Connection, Variable};
-use updraft_core::storage::{
-    ConnectionStorage, Page, PageRequest, Result, StorageError, Subject, VariableStorage,
-};
+use updraft_core::storage::{ConnectionStorage, Page, PageRequest, Result, StorageError, Subject, VariableStorage};
 
 use crate::MemoryStorage;
 use crate::list::{page, sort};
@@ -13,11 +11,7 @@ use crate::list::{page, sort};
 impl VariableStorage for MemoryStorage {
     async fn variable(&self, key: &str) -> Result<Variable> {
         let state = self.lock();
-        state
-            .variables
-            .get(key)
-            .cloned()
-            .ok_or_else(|| StorageError::NotFound(Subject::Variable(key.into())))
+        state.variables.get(key).cloned().ok_or_else(|| StorageError::NotFound(Subject::Variable(key.into())))
     }
 
     async fn variables(&self, request: PageRequest) -> Result<Page<Variable>> {
@@ -27,19 +21,13 @@ impl VariableStorage for MemoryStorage {
         Ok(page(variables.into_iter(), request).map(Variable::clone))
     }
 
-    async fn put_variable(
-        &self,
-        mut variable: Variable,
-        audit: Option<AuditEntry>,
-    ) -> Result<Variable> {
+    async fn put_variable(&self, mut variable: Variable, audit: Option<AuditEntry>) -> Result<Variable> {
         let mut state = self.lock();
         variable.id = match state.variables.get(&variable.key) {
             Some(old) => old.id,
             None => state.variable_serial.next(),
         };
-        state
-            .variables
-            .insert(variable.key.clone(), variable.clone());
+        state.variables.insert(variable.key.clone(), variable.clone());
         state.audit(self.clock.now(), audit);
         Ok(variable)
     }
@@ -72,19 +60,13 @@ impl ConnectionStorage for MemoryStorage {
         Ok(page(connections.into_iter(), request).map(Connection::clone))
     }
 
-    async fn put_connection(
-        &self,
-        mut connection: Connection,
-        audit: Option<AuditEntry>,
-    ) -> Result<Connection> {
+    async fn put_connection(&self, mut connection: Connection, audit: Option<AuditEntry>) -> Result<Connection> {
         let mut state = self.lock();
         connection.id = match state.connections.get(&connection.conn_id) {
             Some(old) => old.id,
             None => state.connection_serial.next(),
         };
-        state
-            .connections
-            .insert(connection.conn_id.clone(), connection.clone());
+        state.connections.insert(connection.conn_id.clone(), connection.clone());
         state.audit(self.clock.now(), audit);
         Ok(connection)
     }

@@ -113,16 +113,12 @@ impl State {
 
     /// The run, or the error that it does not exist.
     pub(crate) fn existing_run(&mut self, id: RunId) -> Result<&mut Run> {
-        self.run_mut(id)
-            .ok_or(StorageError::NotFound(Subject::DagRunKey(id)))
+        self.run_mut(id).ok_or(StorageError::NotFound(Subject::DagRunKey(id)))
     }
 
     pub(crate) fn find_run(&self, dag_id: &str, run_id: &str) -> Result<&Run> {
         let not_found = || StorageError::NotFound(Subject::DagRun(dag_id.into(), run_id.into()));
-        let id = self
-            .dag(dag_id)
-            .and_then(|dag| dag.by_run_id.get(run_id))
-            .ok_or_else(not_found)?;
+        let id = self.dag(dag_id).and_then(|dag| dag.by_run_id.get(run_id)).ok_or_else(not_found)?;
         self.run(*id).ok_or_else(not_found)
     }
 
@@ -138,12 +134,7 @@ impl State {
 
     fn enter_or_leave(&mut self, id: RunId, is_there: bool) {
         let Some(run) = self.run(id) else { return };
-        let (state, owner, version, place) = (
-            run.record.state,
-            run.record.owner,
-            run.record.dag_version,
-            run.dag,
-        );
+        let (state, owner, version, place) = (run.record.state, run.record.owner, run.record.dag_version, run.dag);
         if let Some(dag) = self.dag_at_mut(place) {
             let count = match (state, owner) {
                 (RunState::Running, _) => Some(&mut dag.running),
@@ -160,17 +151,10 @@ impl State {
             return;
         }
         let set = match owner {
-            Some(owner) => self
-                .schedulers
-                .get_mut(&owner)
-                .map(|scheduler| &mut scheduler.owned),
+            Some(owner) => self.schedulers.get_mut(&owner).map(|scheduler| &mut scheduler.owned),
             None => {
                 let waiting = self.waiting.entry(version).or_default();
-                Some(if state == RunState::Queued {
-                    &mut waiting.queued
-                } else {
-                    &mut waiting.running
-                })
+                Some(if state == RunState::Queued { &mut waiting.queued } else { &mut waiting.running })
             }
         };
         match set {
@@ -178,12 +162,7 @@ impl State {
             Some(set) => drop(set.remove(&id)),
             None => {}
         }
-        if !is_there
-            && self
-                .waiting
-                .get(&version)
-                .is_some_and(|w| w.queued.is_empty() && w.running.is_empty())
-        {
+        if !is_there && self.waiting.get(&version).is_some_and(|w| w.queued.is_empty() && w.running.is_empty()) {
             self.waiting.remove(&version);
         }
     }

@@ -7,9 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use updraft_core::id::{AttemptToken, InstanceKey, RunId};
 use updraft_core::model::{AuditEntry, Note, TaskInstance, TaskInstanceTry, TaskState};
-use updraft_core::storage::{
-    Page, Range, Result, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage,
-};
+use updraft_core::storage::{Page, Range, Result, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage};
 
 use crate::MemoryStorage;
 use crate::instance::{Instance, key_at};
@@ -37,14 +35,9 @@ fn matches(query: &TaskInstanceQuery, run: &Run, key: InstanceKey, instance: &In
         return false;
     };
     let executor_matches = |executors: &std::collections::BTreeSet<String>| {
-        task.executor
-            .as_ref()
-            .is_some_and(|executor| executors.contains(executor))
+        task.executor.as_ref().is_some_and(|executor| executors.contains(executor))
     };
-    query
-        .states
-        .as_ref()
-        .is_none_or(|states| states.contains(&instance.state))
+    query.states.as_ref().is_none_or(|states| states.contains(&instance.state))
         && among(query.task_ids.as_ref(), task.task_id.as_str())
         && among(query.map_indexes.as_ref(), &key.map_index)
         && among(query.pools.as_ref(), task.pool.as_str())
@@ -59,19 +52,13 @@ fn matches(query: &TaskInstanceQuery, run: &Run, key: InstanceKey, instance: &In
 impl State {
     fn list_task_instances(&self, query: &TaskInstanceQuery) -> Page<TaskInstance> {
         let range = query.page.offset..query.page.offset.saturating_add(query.page.limit);
-        let mut page = Page {
-            items: Vec::new(),
-            total: 0,
-        };
+        let mut page = Page { items: Vec::new(), total: 0 };
         let mut index = 0;
-        let runs = self
-            .runs_of(query.dag_ids.as_ref())
-            .into_iter()
-            .filter(|run| {
-                may_read(query.readable.as_ref(), &run.record.dag_id)
-                    && among(query.run_ids.as_ref(), run.record.run_id.as_str())
-                    && query.logical_date.contains(Some(run.record.logical_date))
-            });
+        let runs = self.runs_of(query.dag_ids.as_ref()).into_iter().filter(|run| {
+            may_read(query.readable.as_ref(), &run.record.dag_id)
+                && among(query.run_ids.as_ref(), run.record.run_id.as_str())
+                && query.logical_date.contains(Some(run.record.logical_date))
+        });
         let all_match = asks_for_runs_only(query);
         for run in runs {
             if all_match && (index + run.instances.len() <= range.start || index >= range.end) {
@@ -79,35 +66,23 @@ impl State {
                 continue;
             }
             // A single task of many needs no look at the others.
-            let only = query
-                .task_ids
-                .as_ref()
-                .filter(|ids| ids.len() * 8 < run.instances.len());
+            let only = query.task_ids.as_ref().filter(|ids| ids.len() * 8 < run.instances.len());
             let mut visit = |place: usize, instance: &Instance| {
                 let key = key_at(place);
                 if all_match || matches(query, run, key, instance) {
                     if RangeBounds::contains(&range, &index) {
-                        page.items
-                            .push(instance.view(&run.record, &run.version, key));
+                        page.items.push(instance.view(&run.record, &run.version, key));
                     }
                     index += 1;
                 }
             };
             if let Some(ids) = only {
-                let mut places: Vec<_> = ids
-                    .iter()
-                    .filter_map(|id| run.version.find_task(id))
-                    .map(|ix| ix.index())
-                    .collect();
+                let mut places: Vec<_> =
+                    ids.iter().filter_map(|id| run.version.find_task(id)).map(|ix| ix.index()).collect();
                 places.sort_unstable();
-                places
-                    .into_iter()
-                    .for_each(|place| visit(place, &run.instances[place]));
+                places.into_iter().for_each(|place| visit(place, &run.instances[place]));
             } else {
-                run.instances
-                    .iter()
-                    .enumerate()
-                    .for_each(|(place, instance)| visit(place, instance));
+                run.instances.iter().enumerate().for_each(|(place, instance)| visit(place, instance));
             }
         }
         page.total = index as u64;
@@ -121,19 +96,14 @@ impl State {
             return Err(StorageError::Fenced);
         }
         let (run, key) = (live.attempt.run, live.attempt.key);
-        self.run_mut(run)
-            .and_then(|run| run.instance_mut(key))
-            .ok_or(StorageError::Fenced)
+        self.run_mut(run).and_then(|run| run.instance_mut(key)).ok_or(StorageError::Fenced)
     }
 }
 
 impl Instance {
     fn duration(&self) -> Option<f64> {
         let micros = (self.end.get()? - self.start.get()?).num_microseconds()?;
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "as TaskInstance::duration has it"
-        )]
+        #[allow(clippy::cast_precision_loss, reason = "as TaskInstance::duration has it")]
         Some(micros as f64 / 1e6)
     }
 
@@ -151,27 +121,13 @@ impl Instance {
 
 #[async_trait]
 impl TaskInstanceStorage for MemoryStorage {
-    async fn task_instance(
-        &self,
-        dag_id: &str,
-        run_id: &str,
-        task_id: &str,
-        map_index: i32,
-    ) -> Result<TaskInstance> {
+    async fn task_instance(&self, dag_id: &str, run_id: &str, task_id: &str, map_index: i32) -> Result<TaskInstance> {
         let state = self.lock();
         let run = state.find_run(dag_id, run_id)?;
-        let key = run
-            .version
-            .find_task(task_id)
-            .map(|task| InstanceKey { task, map_index });
+        let key = run.version.find_task(task_id).map(|task| InstanceKey { task, map_index });
         let found = key.and_then(|key| Some((key, run.instance(key)?)));
         let (key, instance) = found.ok_or_else(|| {
-            StorageError::NotFound(Subject::TaskInstance(
-                dag_id.into(),
-                run_id.into(),
-                task_id.into(),
-                map_index,
-            ))
+            StorageError::NotFound(Subject::TaskInstance(dag_id.into(), run_id.into(), task_id.into(), map_index))
         })?;
         Ok(instance.view(&run.record, &run.version, key))
     }
@@ -182,11 +138,7 @@ impl TaskInstanceStorage for MemoryStorage {
 
     async fn tries(&self, run: RunId, key: InstanceKey) -> Result<Vec<TaskInstanceTry>> {
         let state = self.lock();
-        Ok(state
-            .run(run)
-            .and_then(|run| run.instance(key))
-            .map(Instance::tries)
-            .unwrap_or_default())
+        Ok(state.run(run).and_then(|run| run.instance(key)).map(Instance::tries).unwrap_or_default())
     }
 
     async fn set_task_instance_note(
@@ -200,14 +152,10 @@ impl TaskInstanceStorage for MemoryStorage {
         let mut state = self.lock();
         let run = state.existing_run(run)?;
         let names = (run.record.dag_id.to_string(), run.record.run_id.clone());
-        let task = run
-            .version
-            .dag
-            .task(key.task)
-            .map_or_else(|| key.task.to_string(), |task| task.task_id.to_string());
-        let instance = run.instance_mut(key).ok_or_else(|| {
-            StorageError::NotFound(Subject::TaskInstance(names.0, names.1, task, key.map_index))
-        })?;
+        let task = run.version.dag.task(key.task).map_or_else(|| key.task.to_string(), |task| task.task_id.to_string());
+        let instance = run
+            .instance_mut(key)
+            .ok_or_else(|| StorageError::NotFound(Subject::TaskInstance(names.0, names.1, task, key.map_index)))?;
         if note.is_some() || instance.cold.is_some() {
             instance.cold_mut().note = note;
         }

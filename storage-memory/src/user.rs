@@ -11,11 +11,7 @@ use crate::list::sort;
 impl UserStorage for MemoryStorage {
     async fn user(&self, username: &str) -> Result<User> {
         let state = self.lock();
-        state
-            .users
-            .get(username)
-            .cloned()
-            .ok_or_else(|| StorageError::NotFound(Subject::User(username.into())))
+        state.users.get(username).cloned().ok_or_else(|| StorageError::NotFound(Subject::User(username.into())))
     }
 
     async fn users(&self) -> Result<Vec<User>> {
@@ -26,11 +22,7 @@ impl UserStorage for MemoryStorage {
 
     async fn put_user(&self, mut user: User) -> Result<User> {
         let mut state = self.lock();
-        if state
-            .users
-            .values()
-            .any(|other| other.username != user.username && other.email == user.email)
-        {
+        if state.users.values().any(|other| other.username != user.username && other.email == user.email) {
             return Err(StorageError::AlreadyExists(Subject::User(user.email)));
         }
         user.id = match state.users.get(&user.username) {
@@ -43,9 +35,7 @@ impl UserStorage for MemoryStorage {
 
     async fn delete_user(&self, username: &str) -> Result<()> {
         let removed = self.lock().users.remove(username);
-        removed
-            .map(drop)
-            .ok_or_else(|| StorageError::NotFound(Subject::User(username.into())))
+        removed.map(drop).ok_or_else(|| StorageError::NotFound(Subject::User(username.into())))
     }
 
     async fn roles(&self) -> Result<Vec<Role>> {
@@ -59,8 +49,6 @@ impl UserStorage for MemoryStorage {
 
     async fn delete_role(&self, name: &str) -> Result<()> {
         let removed = self.lock().roles.remove(name);
-        removed
-            .map(drop)
-            .ok_or_else(|| StorageError::NotFound(Subject::Role(name.into())))
+        removed.map(drop).ok_or_else(|| StorageError::NotFound(Subject::Role(name.into())))
     }
 }

@@ -19,22 +19,16 @@ impl State {
     fn list_xcoms(&self, query: &XComQuery) -> Page<XComEntry> {
         let runs: Vec<&Run> = match (&query.dag_id, &query.run_id) {
             (Some(dag), Some(run)) => self.find_run(dag, run).into_iter().collect(),
-            (Some(dag), None) => self
-                .dag(dag)
-                .into_iter()
-                .flat_map(|dag| &dag.runs)
-                .filter_map(|&id| self.run(id))
-                .collect(),
+            (Some(dag), None) => {
+                self.dag(dag).into_iter().flat_map(|dag| &dag.runs).filter_map(|&id| self.run(id)).collect()
+            }
             _ => self.runs.iter().flatten().map(Box::as_ref).collect(),
         };
         let mut found = Vec::new();
         for run in runs {
             let record = &run.record;
             if !may_read(query.readable.as_ref(), &record.dag_id)
-                || query
-                    .run_id
-                    .as_ref()
-                    .is_some_and(|run_id| *run_id != record.run_id)
+                || query.run_id.as_ref().is_some_and(|run_id| *run_id != record.run_id)
             {
                 continue;
             }
@@ -64,21 +58,11 @@ impl State {
                 None => (0..run.instances.len()).for_each(visit),
             }
         }
-        found.sort_by_key(|&(dag, task, run, key, name, ..)| {
-            (dag, task, &run.record.run_id, key.map_index, name)
-        });
-        page(found.into_iter(), query.page).map(|(_, task, run, key, name, value, timestamp)| {
-            XComEntry {
-                run: Arc::clone(&run.record),
-                task_id: task.to_string(),
-                xcom: XCom {
-                    run: run.record.id,
-                    instance: key,
-                    key: name.clone(),
-                    value: value.clone(),
-                    timestamp,
-                },
-            }
+        found.sort_by_key(|&(dag, task, run, key, name, ..)| (dag, task, &run.record.run_id, key.map_index, name));
+        page(found.into_iter(), query.page).map(|(_, task, run, key, name, value, timestamp)| XComEntry {
+            run: Arc::clone(&run.record),
+            task_id: task.to_string(),
+            xcom: XCom { run: run.record.id, instance: key, key: name.clone(), value: value.clone(), timestamp },
         })
     }
 }
@@ -89,19 +73,9 @@ impl XComStorage for MemoryStorage {
         Ok(self.lock().list_xcoms(query))
     }
 
-    async fn set_xcom(
-        &self,
-        now: DateTime<Utc>,
-        token: AttemptToken,
-        key: &str,
-        value: Value,
-    ) -> Result<()> {
+    async fn set_xcom(&self, now: DateTime<Utc>, token: AttemptToken, key: &str, value: Value) -> Result<()> {
         let mut state = self.lock();
-        state
-            .current_instance(token)?
-            .cold_mut()
-            .xcoms
-            .insert(key.into(), (value, now));
+        state.current_instance(token)?.cold_mut().xcoms.insert(key.into(), (value, now));
         Ok(())
     }
 }

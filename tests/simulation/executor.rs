@@ -30,7 +30,12 @@ pub struct Witness {
 
 impl Witness {
     fn used(&self, pool: &str) -> u32 {
-        self.running.values().map(|attempt| attempt.task()).filter(|task| task.pool == pool).map(|task| task.pool_slots).sum()
+        self.running
+            .values()
+            .map(|attempt| attempt.task())
+            .filter(|task| task.pool == pool)
+            .map(|task| task.pool_slots)
+            .sum()
     }
 
     fn start(&mut self, attempt: &Attempt) {
@@ -95,7 +100,10 @@ impl SimulatedExecutor {
         };
         if own.try_number != attempt.try_number || own.state != TaskState::Running {
             // Changed from outside between the commit and now.
-            assert!(matches!(own.state, TaskState::Restarting | TaskState::Success | TaskState::Failed | TaskState::Skipped));
+            assert!(matches!(
+                own.state,
+                TaskState::Restarting | TaskState::Success | TaskState::Failed | TaskState::Skipped
+            ));
             return;
         }
         let mut ended = trigger_rule::Ended::default();
@@ -115,7 +123,8 @@ impl SimulatedExecutor {
     fn take_due(&self, events: &mut Vec<ExecutorEvent>) {
         let now = self.clock.monotonic();
         let mut live = self.live.lock().unwrap();
-        let mut due: Vec<_> = live.iter().filter(|(_, (at, ..))| *at <= now).map(|(token, (at, ..))| (*at, *token)).collect();
+        let mut due: Vec<_> =
+            live.iter().filter(|(_, (at, ..))| *at <= now).map(|(token, (at, ..))| (*at, *token)).collect();
         due.sort();
         for (_, token) in due {
             let (_, attempt, cancelled) = live.remove(&token).unwrap();

@@ -85,7 +85,12 @@ impl SchedulerStorage for Stuttering {
         self.before().await?;
         self.after(self.inner.versions_after(after, limit).await).await
     }
-    async fn claim_runs(&self, session: &SchedulerSession, versions: &[DagVersionId], limit: usize) -> Result<Vec<RunSnapshot>> {
+    async fn claim_runs(
+        &self,
+        session: &SchedulerSession,
+        versions: &[DagVersionId],
+        limit: usize,
+    ) -> Result<Vec<RunSnapshot>> {
         self.before().await?;
         self.after(self.inner.claim_runs(session, versions, limit).await).await
     }

@@ -225,7 +225,8 @@ impl World {
     fn amend(&mut self, amendment: InstanceAmendment, state: Option<RunState>) {
         let Some(run) = self.some_run() else { return };
         let instances = self.instances(&run);
-        let chosen: Vec<_> = instances.iter().filter(|_| self.dice.one_in(3)).map(|i| (i.key, amendment.clone())).collect();
+        let chosen: Vec<_> =
+            instances.iter().filter(|_| self.dice.one_in(3)).map(|i| (i.key, amendment.clone())).collect();
         self.witness.lock().unwrap().log.push_str(&format!("amend {} {amendment:?} {}\n", run.run_id, chosen.len()));
         let amendment = Amendment { run: run.id, state, instances: chosen };
         now(self.storage.amend_runs(self.clock.now(), vec![amendment], None)).unwrap();
@@ -312,7 +313,14 @@ impl World {
             let dag = &instances[0].dag;
             assert_eq!(instances.len(), dag.tasks.len());
             for instance in &instances {
-                assert!(instance.state.is_finished(), "{} {}: {} {}", run.run_id, run.state, instance.task().unwrap().task_id, instance.state);
+                assert!(
+                    instance.state.is_finished(),
+                    "{} {}: {} {}",
+                    run.run_id,
+                    run.state,
+                    instance.task().unwrap().task_id,
+                    instance.state
+                );
             }
             if self.faults.interventions || self.faults.crashes {
                 continue;

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::handle::{GroupHandle, IntoNodes, Node, TaskHandle, chain};
-use super::{DagError, DagProblem, Wiring, check, content_hash, set_effective_priorities};
+use super::{DagError, DagProblem, Wiring, check, content_hash, settle};
 use crate::id::{DagId, TaskId, TaskIx};
 use crate::model::{Dag, OperatorRef, Param, Schedule, Task, TaskGroup};
 use crate::operator::{Operator, Outcome, Registry, TaskContext, TaskError};
@@ -269,7 +269,7 @@ impl DagBuilder {
         if !problems.is_empty() {
             return Err(DagError { dag_id: dag.dag_id, problems });
         }
-        set_effective_priorities(&mut dag);
+        settle(&mut dag);
         if !code.is_empty() && dag.code_version.is_none() {
             dag.code_version = Some(content_hash(&dag));
         }

@@ -2,8 +2,8 @@ use sha2::{Digest, Sha256};
 
 use crate::model::Dag;
 
-/// The hash by which versions of a DAG are told apart: SHA-256 over its JSON, in hexadecimal. Members of objects are in
-/// the order of their names, so the same declaration has the same hash on every machine.
+/// The hash by which versions of a DAG are told apart: SHA-256 over its JSON, in hexadecimal. Members of objects
+/// are in the order of their declaration, which counts: Python's dictionaries keep it, and templates show it.
 pub fn content_hash(dag: &Dag) -> String {
     let mut hasher = Sha256::new();
     // A DAG is plain data with text keys: writing it as JSON to a hasher cannot fail.

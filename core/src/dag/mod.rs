@@ -11,7 +11,7 @@ pub use builder::{BuiltDag, DagBuilder};
 pub use check::{DagError, DagProblem, check, check_group_key, check_key};
 pub use handle::{GroupHandle, IntoNodes, Node, TaskHandle, chain};
 pub use hash::content_hash;
-pub use priority::set_effective_priorities;
+pub use priority::settle;
 pub use wiring::Wiring;
 
 /// Most tasks of a DAG.

@@ -4,11 +4,24 @@ use crate::model::{Dag, WeightRule};
 const BLOCK_WORDS: usize = 16;
 const BLOCK: usize = BLOCK_WORDS * 64;
 
+/// Sets what follows from the rest of a DAG that has passed its checks: tasks' dates within the DAG's (Airflow 2.11,
+/// `DAG.add_task`), and their effective priorities.
+pub fn settle(dag: &mut Dag) {
+    for task in &mut dag.tasks {
+        task.start_date = task.start_date.max(dag.start_date);
+        task.end_date = match (task.end_date, dag.end_date) {
+            (Some(own), Some(all)) => Some(own.min(all)),
+            (own, all) => own.or(all),
+        };
+    }
+    set_effective_priorities(dag);
+}
+
 /// Sets each task's effective priority from the weights and rules in its DAG: its own weight, plus those of all tasks
 /// after it (or before it), each once, limited to 32 bits (Airflow 2.11, `task/priority_strategy.py`).
 ///
 /// Expects a DAG without cycles; in one with cycles, tasks on or behind a cycle keep their own weight.
-pub fn set_effective_priorities(dag: &mut Dag) {
+fn set_effective_priorities(dag: &mut Dag) {
     let downstream: Vec<Vec<u32>> =
         dag.downstream().into_iter().map(|list| list.into_iter().map(|ix| ix.0).collect()).collect();
     let count = dag.tasks.len();

@@ -16,7 +16,8 @@ pub fn delay(dag_id: &str, task: &Task, logical_date: DateTime<Utc>, try_number:
     if !task.retry_exponential_backoff {
         return task.retry_delay;
     }
-    let doubled = task.retry_delay.as_secs_f64() * 2f64.powi(i32::try_from(try_number.saturating_sub(1)).unwrap_or(i32::MAX));
+    let doubled =
+        task.retry_delay.as_secs_f64() * 2f64.powi(i32::try_from(try_number.saturating_sub(1)).unwrap_or(i32::MAX));
     let seconds = if doubled >= MAX_BACKOFF_SECS as f64 {
         MAX_BACKOFF_SECS
     } else {
@@ -32,7 +33,8 @@ pub fn delay(dag_id: &str, task: &Task, logical_date: DateTime<Utc>, try_number:
 
 /// A moment as Python's `str` prints it.
 fn python_datetime(moment: DateTime<Utc>) -> String {
-    let format = if moment.timestamp_subsec_micros() == 0 { "%Y-%m-%d %H:%M:%S+00:00" } else { "%Y-%m-%d %H:%M:%S%.6f+00:00" };
+    let format =
+        if moment.timestamp_subsec_micros() == 0 { "%Y-%m-%d %H:%M:%S+00:00" } else { "%Y-%m-%d %H:%M:%S%.6f+00:00" };
     moment.format(format).to_string()
 }
 

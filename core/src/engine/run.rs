@@ -153,7 +153,14 @@ impl RunMachine {
     }
 
     /// The live attempt has ended in `state`: finished, or `up_for_retry` until `due`.
-    pub fn end_try(&mut self, key: InstanceKey, state: TaskState, due: Option<DateTime<Utc>>, skip: &SkipDownstream, decisions: &mut Vec<Decision>) {
+    pub fn end_try(
+        &mut self,
+        key: InstanceKey,
+        state: TaskState,
+        due: Option<DateTime<Utc>>,
+        skip: &SkipDownstream,
+        decisions: &mut Vec<Decision>,
+    ) {
         if state.is_finished() {
             self.finish(key.task, state);
             if state == TaskState::Success {

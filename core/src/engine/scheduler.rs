@@ -22,7 +22,9 @@ use crate::executor::{Executor, ExecutorEvent};
 use crate::id::{DagVersionId, IdSource, InstanceKey, RunId};
 use crate::model::{DagVersion, TaskEventLog};
 use crate::operator::CancelReason;
-use crate::storage::{Batch, PageRequest, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict};
+use crate::storage::{
+    Batch, PageRequest, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict,
+};
 
 /// Which versions of DAGs a scheduler can run.
 pub trait Runnable: Send + Sync + Debug {
@@ -341,8 +343,7 @@ impl Scheduler {
         const AT_A_TIME: usize = 1000;
         loop {
             let after = self.newest_version;
-            let versions =
-                self.retry(|scheduler| scheduler.parts.storage.versions_after(after, AT_A_TIME)).await?;
+            let versions = self.retry(|scheduler| scheduler.parts.storage.versions_after(after, AT_A_TIME)).await?;
             for version in &versions {
                 self.newest_version = Some(version.id);
                 if self.parts.runnable.can_run(version) {

@@ -283,7 +283,8 @@ async fn work(
         if let Some(renderer) = &shared.parts.renderer {
             context = context.with_arguments(renderer.render(&context).await?);
         }
-        let fields = rendered_fields(task, context.arguments());
+        let info = shared.parts.registry.info(&task.operator.path()).ok();
+        let fields = rendered_fields(task, context.arguments(), info.map(|info| &info.field_defaults));
         match shared.parts.store.set_rendered_fields(attempt, fields).await {
             Err(StorageError::Fenced) => return Err(TaskError::Cancelled(CancelReason::Obsolete)),
             Err(error) => tracing::warn!(%error, token = %attempt.token, "rendered fields were not stored"),
@@ -294,9 +295,9 @@ async fn work(
 }
 
 /// The template fields as clients see them: long ones are cut.
-fn rendered_fields(task: &Task, arguments: &Map<String, Value>) -> Value {
+fn rendered_fields(task: &Task, arguments: &Map<String, Value>, defaults: Option<&Map<String, Value>>) -> Value {
     let fields = task.template_fields.iter().map(|name| {
-        let value = arguments.get(name).cloned().unwrap_or(Value::Null);
+        let value = arguments.get(name).or_else(|| defaults?.get(name)).cloned().unwrap_or(Value::Null);
         let text = match &value {
             Value::String(text) => text.clone(),
             Value::Null | Value::Bool(_) | Value::Number(_) => String::new(),

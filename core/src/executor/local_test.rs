@@ -10,6 +10,7 @@ use crate::id::{DagId, DagVersionId, IdSource, InstanceKey, RunId, TaskIx};
 use crate::log::MemoryLogs;
 use crate::model::{Connection, Dag, DagRun, OperatorRef, RunState, RunType};
 use crate::operator::{Closure, OperatorInfo};
+use crate::storage::{XComEntry, XComQuery};
 
 #[derive(Debug, Default)]
 struct Store {
@@ -19,15 +20,7 @@ struct Store {
 
 #[async_trait]
 impl TaskStore for Store {
-    async fn xcoms(
-        &self,
-        _: &Attempt,
-        _: Option<&str>,
-        _: Option<&str>,
-        _: Option<&[String]>,
-        _: &str,
-        _: bool,
-    ) -> Result<Vec<Value>, StorageError> {
+    async fn xcoms(&self, _: &Attempt, _: &XComQuery, _: bool) -> Result<Vec<XComEntry>, StorageError> {
         Ok(Vec::new())
     }
     async fn set_xcom(&self, _: &Attempt, _: &str, _: Value) -> Result<(), StorageError> {

@@ -88,6 +88,20 @@ impl LogWriter {
         self.bytes(record(at, level, place, text).as_bytes());
     }
 
+    /// Appends many texts at once, each as [`LogWriter::record`] does.
+    pub fn records<'a>(
+        &self,
+        at: DateTime<Utc>,
+        level: LogLevel,
+        place: &Location<'_>,
+        texts: impl IntoIterator<Item = &'a str>,
+    ) {
+        let bytes: String = texts.into_iter().map(|text| record(at, level, place, &text)).collect();
+        if !bytes.is_empty() {
+            self.bytes(bytes.as_bytes());
+        }
+    }
+
     /// Makes sure that what was written can be read.
     pub async fn flush(&self) {
         if let Some(key) = self.source.opened()

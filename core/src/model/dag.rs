@@ -198,7 +198,7 @@ pub struct DagRecord {
     pub is_paused: bool,
     /// Whether anybody still declares it.
     pub is_active: bool,
-    /// Whether its file has an import error.
+    /// Whether nobody declares it any more because its file has an import error.
     pub has_import_errors: bool,
     /// When its declaration was last read.
     pub last_parsed_time: DateTime<Utc>,

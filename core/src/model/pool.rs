@@ -10,12 +10,17 @@ pub struct Pool {
     pub id: i64,
     /// Unique among pools.
     pub name: String,
-    /// How many slots; −1 for any number.
+    /// How many slots; [`UNBOUNDED`](Self::UNBOUNDED) for any number. A pool with fewer than none has no room.
     pub slots: i32,
     /// For people.
     pub description: Option<String>,
     /// Whether deferred instances keep their slots.
     pub include_deferred: bool,
+}
+
+impl Pool {
+    /// As many slots as anybody wants.
+    pub const UNBOUNDED: i32 = -1;
 }
 
 /// A pool and the slots that are taken now.
@@ -42,6 +47,6 @@ impl PoolUsage {
     /// Slots that are left; negative after a pool was made smaller, `None` if it has no bound.
     pub fn open(&self) -> Option<i64> {
         let occupied = i64::try_from(self.occupied()).unwrap_or(i64::MAX);
-        (self.pool.slots >= 0).then(|| i64::from(self.pool.slots) - occupied)
+        (self.pool.slots != Pool::UNBOUNDED).then(|| i64::from(self.pool.slots) - occupied)
     }
 }

@@ -46,7 +46,10 @@ impl RunState {
 
     /// Whether the engine may move a run from `self` to `to`. Clients may set any state.
     pub fn may_become(self, to: Self) -> bool {
-        matches!((self, to), (Self::Queued, Self::Running) | (Self::Queued | Self::Running, Self::Success | Self::Failed))
+        matches!(
+            (self, to),
+            (Self::Queued, Self::Running) | (Self::Queued | Self::Running, Self::Success | Self::Failed)
+        )
     }
 }
 
@@ -151,15 +154,30 @@ impl TaskState {
         use TaskState as S;
         match self {
             S::None | S::UpForRetry | S::UpForReschedule => {
-                matches!(to, S::Scheduled | S::Queued | S::Running | S::Success | S::Skipped | S::UpstreamFailed | S::Removed)
+                matches!(
+                    to,
+                    S::Scheduled | S::Queued | S::Running | S::Success | S::Skipped | S::UpstreamFailed | S::Removed
+                )
             }
-            S::Scheduled => matches!(to, S::Queued | S::Running | S::Success | S::Skipped | S::UpstreamFailed | S::Removed),
+            S::Scheduled => {
+                matches!(to, S::Queued | S::Running | S::Success | S::Skipped | S::UpstreamFailed | S::Removed)
+            }
             S::Queued => {
-                matches!(to, S::Running | S::Scheduled | S::Success | S::Failed | S::Skipped | S::UpForRetry | S::Removed)
+                matches!(
+                    to,
+                    S::Running | S::Scheduled | S::Success | S::Failed | S::Skipped | S::UpForRetry | S::Removed
+                )
             }
             S::Running => matches!(
                 to,
-                S::Success | S::Failed | S::Skipped | S::UpForRetry | S::UpForReschedule | S::Deferred | S::Scheduled | S::Removed
+                S::Success
+                    | S::Failed
+                    | S::Skipped
+                    | S::UpForRetry
+                    | S::UpForReschedule
+                    | S::Deferred
+                    | S::Scheduled
+                    | S::Removed
             ),
             S::Restarting => matches!(to, S::None | S::Failed | S::Success | S::Skipped | S::UpForRetry),
             S::Deferred => matches!(to, S::Scheduled | S::Failed | S::Success | S::Skipped),

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::executor::Attempt;
 use crate::log::{LogLevel, LogWriter};
 use crate::model::{Connection, RETURN_VALUE, Task};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, XComEntry, XComQuery};
 
 /// Why a try was told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,21 +93,17 @@ impl Cancellation {
 /// What a try reads and writes beside its arguments.
 #[async_trait]
 pub trait TaskStore: Send + Sync + Debug {
-    /// The value that tasks of a run left under `key`: one entry an instance that left one, in the order of `task_ids`
-    /// and map indexes. Without `run_id` the attempt's own run, without `dag_id` its own DAG. With
-    /// `include_prior_dates` the newest value of the run or of earlier ones.
+    /// Values that tasks left: those of the newest run first, within a run the newest first. Without `run_id` in the query
+    /// the attempt's own run, without `dag_id` its own DAG; with `include_prior_dates` earlier runs as well.
     ///
     /// # Errors
     /// Those of the storage.
     async fn xcoms(
         &self,
         attempt: &Attempt,
-        dag_id: Option<&str>,
-        run_id: Option<&str>,
-        task_ids: Option<&[String]>,
-        key: &str,
+        query: &XComQuery,
         include_prior_dates: bool,
-    ) -> Result<Vec<Value>, StorageError>;
+    ) -> Result<Vec<XComEntry>, StorageError>;
 
     /// Leaves a value for other tasks.
     ///
@@ -271,9 +267,13 @@ impl TaskContext {
     /// # Errors
     /// Those of the storage.
     pub async fn xcom_pull(&self, task_id: &str) -> Result<Option<Value>, StorageError> {
-        let ids = [task_id.to_owned()];
-        let values = self.parts.store.xcoms(&self.parts.attempt, None, None, Some(&ids), RETURN_VALUE, false).await?;
-        Ok(values.into_iter().next_back())
+        let query = XComQuery {
+            task_ids: Some([task_id.to_owned()].into()),
+            key: Some(RETURN_VALUE.into()),
+            ..XComQuery::default()
+        };
+        let found = self.parts.store.xcoms(&self.parts.attempt, &query, false).await?;
+        Ok(found.into_iter().next().map(|entry| entry.xcom.value))
     }
 
     /// Leaves a value for other tasks under a key of its own.

@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 pub use code::CodeTasks;
-pub use context::{Cancellation, CancelReason, RenderTemplates, TaskContext, TaskContextParts, TaskStore};
+pub use context::{CancelReason, Cancellation, RenderTemplates, TaskContext, TaskContextParts, TaskStore};
 pub use outcome::{Outcome, SkipDownstream, TaskError};
 pub use registry::{CheckArguments, OperatorInfo, Registry, UnknownOperator};
 pub use store::StorageTaskStore;

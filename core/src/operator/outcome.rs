@@ -22,6 +22,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Success with a result, or none, and a decision about the tasks after it.
+    pub fn new(value: Option<Value>, skip: SkipDownstream) -> Self {
+        Self::Success { value, skip }
+    }
+
     /// Success without a result.
     pub fn success() -> Self {
         Self::Success { value: None, skip: SkipDownstream::None }

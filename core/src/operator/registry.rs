@@ -25,6 +25,8 @@ pub struct OperatorInfo {
     pub aliases: Vec<String>,
     /// Which arguments are templates.
     pub template_fields: Vec<String>,
+    /// What template fields that a task leaves out show as; null for others.
+    pub field_defaults: Map<String, Value>,
     /// Background colour in a graph.
     pub ui_color: String,
     /// Text colour in a graph.
@@ -42,6 +44,7 @@ impl OperatorInfo {
             path: OperatorRef::from_path(path),
             aliases: Vec::new(),
             template_fields: Vec::new(),
+            field_defaults: Map::new(),
             ui_color: "#fff".into(),
             ui_fgcolor: "#000".into(),
             is_empty: false,
@@ -129,9 +132,6 @@ impl Registry {
     }
 
     fn entry(&self, name: &str) -> Result<&(Arc<OperatorInfo>, Arc<dyn Operator>), UnknownOperator> {
-        self.names
-            .get(name)
-            .and_then(|path| self.entries.get(path))
-            .ok_or_else(|| UnknownOperator(name.into()))
+        self.names.get(name).and_then(|path| self.entries.get(path)).ok_or_else(|| UnknownOperator(name.into()))
     }
 }

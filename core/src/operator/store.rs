@@ -1,6 +1,6 @@
 //! What tries read and write, over the storage.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -34,54 +34,32 @@ fn if_found<T>(result: Result<T, StorageError>) -> Result<Option<T>, StorageErro
     }
 }
 
-/// Of each instance the entry of the newest run up to `logical_date`, in the order of tasks and map indexes.
-fn newest(entries: Vec<XComEntry>, logical_date: DateTime<Utc>) -> Vec<XComEntry> {
-    let mut newest: BTreeMap<(String, i32), XComEntry> = BTreeMap::new();
-    for entry in entries.into_iter().filter(|entry| entry.run.logical_date <= logical_date) {
-        let instance = (entry.task_id.clone(), entry.xcom.instance.map_index);
-        let is_newer = newest.get(&instance).is_none_or(|known| known.run.logical_date < entry.run.logical_date);
-        if is_newer {
-            newest.insert(instance, entry);
-        }
-    }
-    newest.into_values().collect()
-}
-
 #[async_trait]
 impl TaskStore for StorageTaskStore {
     async fn xcoms(
         &self,
         attempt: &Attempt,
-        dag_id: Option<&str>,
-        run_id: Option<&str>,
-        task_ids: Option<&[String]>,
-        key: &str,
+        query: &XComQuery,
         include_prior_dates: bool,
-    ) -> Result<Vec<Value>, StorageError> {
-        let dag_id = dag_id.unwrap_or(attempt.dag.dag_id.as_str());
+    ) -> Result<Vec<XComEntry>, StorageError> {
+        let mut query = query.clone();
+        let dag_id = query.dag_id.get_or_insert_with(|| attempt.dag.dag_id.to_string()).clone();
+        let run_id = query.run_id.take().unwrap_or_else(|| attempt.run.run_id.clone());
         let mut until = attempt.run.logical_date;
-        if let Some(run_id) = run_id.filter(|&id| include_prior_dates && id != attempt.run.run_id) {
-            match if_found(self.storage.dag_run(dag_id, run_id).await)? {
+        if !include_prior_dates {
+            query.run_id = Some(run_id);
+        } else if run_id != attempt.run.run_id {
+            match if_found(self.storage.dag_run(&dag_id, &run_id).await)? {
                 Some(run) => until = run.logical_date,
                 None => return Ok(Vec::new()),
             }
         }
-        let run_id = run_id.unwrap_or(&attempt.run.run_id);
-        let query = XComQuery {
-            dag_id: Some(dag_id.into()),
-            run_id: (!include_prior_dates).then(|| run_id.into()),
-            task_ids: task_ids.map(|ids| ids.iter().cloned().collect()),
-            key: Some(key.into()),
-            ..XComQuery::default()
-        };
         let mut entries = self.storage.xcoms(&query).await?.items;
         if include_prior_dates {
-            entries = newest(entries, until);
+            entries.retain(|entry| entry.run.logical_date <= until);
         }
-        if let Some(ids) = task_ids {
-            entries.sort_by_key(|entry| ids.iter().position(|id| *id == entry.task_id));
-        }
-        Ok(entries.into_iter().map(|entry| entry.xcom.value).collect())
+        entries.sort_by_key(|entry| Reverse((entry.run.logical_date, entry.xcom.timestamp)));
+        Ok(entries)
     }
 
     async fn set_xcom(&self, attempt: &Attempt, key: &str, value: Value) -> Result<(), StorageError> {

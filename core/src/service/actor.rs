@@ -59,7 +59,10 @@ mod tests {
     #[test]
     fn an_entry_says_who_and_through_what() {
         let entry = Actor::new(Some("ann".into())).through("api").with_request("{}").audit("patch_dag");
-        assert_eq!((entry.event.as_str(), entry.owner.as_deref(), entry.extra.as_deref()), ("api.patch_dag", Some("ann"), Some("{}")));
+        assert_eq!(
+            (entry.event.as_str(), entry.owner.as_deref(), entry.extra.as_deref()),
+            ("api.patch_dag", Some("ann"), Some("{}"))
+        );
         assert_eq!(Actor::default().audit("register_dag").event, "register_dag");
     }
 }

@@ -1,5 +1,7 @@
 //! What the service answers when it does not do what was asked.
 
+use serde_json::{Map, Value};
+
 use crate::storage::{StorageError, Subject};
 
 /// A result of the service.
@@ -24,6 +26,18 @@ pub enum ServiceError {
         /// Which part, by Airflow's name of it.
         field: String,
         /// What is wrong with it.
+        message: String,
+    },
+    /// A value of a run's conf does not fit the parameter that it is for.
+    #[error("invalid input for param {name}: {message}")]
+    InvalidParam {
+        /// The parameter.
+        name: String,
+        /// The value; `None` if there is neither a value nor a default.
+        value: Option<Value>,
+        /// The parameter's JSON schema.
+        schema: Map<String, Value>,
+        /// What is wrong with the value.
         message: String,
     },
     /// A log could not be read or removed.

@@ -4,14 +4,32 @@
 //! writes who did what to the event log, in the same step as the change.
 
 mod actor;
+mod dag;
+mod dependency;
 mod error;
+mod event_log;
+mod import_error;
+mod interval;
+mod log;
+mod param;
+mod pool;
+mod relatives;
+mod run;
+mod task_instance;
+mod xcom;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 pub use actor::Actor;
+pub use dag::DagDeclaration;
+pub use dependency::Dependency;
 pub use error::{Result, ServiceError};
+pub use log::LogPage;
+pub use pool::{NewPool, PoolChange};
+pub use run::TriggerRequest;
+pub use task_instance::{ClearRequest, MarkRequest, RunAnchor};
 
 use crate::id::IdSource;
 use crate::log::LogStore;

@@ -85,7 +85,7 @@ pub trait DagStorage {
     /// A page of DAGs.
     async fn dags(&self, query: &DagQuery) -> Result<Page<DagRecord>>;
 
-    /// A version, for as long as a run or the DAG has it.
+    /// A version, for as long as a run has it or it is one of the DAG's last two.
     ///
     /// # Errors
     /// `NotFound`.
@@ -93,12 +93,18 @@ pub trait DagStorage {
 
     /// Pauses or unpauses DAGs. From this step on no run of a paused DAG starts and none of its task instances is
     /// admitted. Unknown ids are ignored.
-    async fn set_paused(&self, now: DateTime<Utc>, dag_ids: &[DagId], is_paused: bool, audit: Option<AuditEntry>) -> Result<()>;
+    async fn set_paused(
+        &self,
+        now: DateTime<Utc>,
+        dag_ids: &[DagId],
+        is_paused: bool,
+        audit: Option<AuditEntry>,
+    ) -> Result<()>;
 
-    /// Forgets a DAG with all its runs, versions and import errors of its file.
+    /// Forgets a DAG with all its runs, versions and import errors of its file; entries of the event log stay.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` while one of its attempts is live.
+    /// `NotFound`; `Conflict` while one of its attempts is live, obsolete ones included.
     async fn delete_dag(&self, now: DateTime<Utc>, dag_id: &str, audit: Option<AuditEntry>) -> Result<()>;
 
     /// The text of a file that declares DAGs.

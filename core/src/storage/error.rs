@@ -12,6 +12,8 @@ pub enum Subject {
     Dag(String),
     /// A version of a DAG.
     DagVersion(i64),
+    /// A task, by the ids of its DAG and itself.
+    Task(String, String),
     /// A run, by the ids of its DAG and itself.
     DagRun(String, String),
     /// A run, by the storage's key.
@@ -45,6 +47,7 @@ impl Display for Subject {
         match self {
             Self::Dag(id) => write!(f, "the DAG '{id}'"),
             Self::DagVersion(id) => write!(f, "version {id} of a DAG"),
+            Self::Task(dag, task) => write!(f, "the task '{task}' of the DAG '{dag}'"),
             Self::DagRun(dag, run) => write!(f, "the run '{run}' of the DAG '{dag}'"),
             Self::DagRunKey(id) => write!(f, "the run with the key {id}"),
             Self::LogicalDate(dag, date) => write!(f, "the run of the DAG '{dag}' with the logical date {date}"),

@@ -21,8 +21,9 @@ pub enum ImportErrorOrder {
 /// Import errors.
 #[async_trait]
 pub trait ImportErrorStorage {
-    /// Sets or removes the import error of a file. One whose text is the same as before keeps its id. DAGs of the file
-    /// show that it has one.
+    /// Sets or removes the import error of a file. It keeps its id, and gets the new time and text, for as long as the file
+    /// has one. DAGs of the file that nobody declares any more show that it has one;
+    /// others of the file could be read.
     async fn set_import_error(&self, now: DateTime<Utc>, filename: &str, stack_trace: Option<&str>) -> Result<()>;
 
     /// An import error.

@@ -33,8 +33,8 @@ pub use page::{OrderBy, Page, PageRequest, Range};
 pub use pool::{PoolOrder, PoolStorage, PoolUpdate};
 pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
 pub use scheduler::{
-    Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage, Transition,
-    Verdict,
+    Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage,
+    Transition, Verdict,
 };
 pub use secret::{ConnectionStorage, VariableStorage};
 pub use task_instance::{TaskInstanceQuery, TaskInstanceStorage};

@@ -105,15 +105,17 @@ pub struct RunQuery {
 pub enum InstanceAmendment {
     /// Starts over, if the state is in `only`: the last try goes to the history, `max_tries` becomes the number of the
     /// last try plus `retries`, the state `none`, or `restarting` while an attempt is live (which becomes obsolete).
-    /// XComs of the instance are removed.
+    /// XComs of the instance are removed; its dates stay until the next try. A try goes to the history once, and as
+    /// `failed`, ended now, if it had not finished; instances that are `none` or `scheduled` have no try to go there.
     Clear {
         /// Further tries to grant.
         retries: u32,
         /// States that are cleared.
         only: StateSet,
     },
-    /// Sets a finished state, if the state is in `only` and differs: start and end are set to now where they are missing
-    /// or the state was not finished, and a live attempt becomes obsolete.
+    /// Sets a finished state, if the state is in `only` and differs: a missing end, or that of a state that was not
+    /// finished, is set to now, so is a missing start, or that of a state that was `none` or `scheduled`; a live attempt
+    /// becomes obsolete.
     Mark {
         /// The new state.
         state: TaskState,
@@ -128,7 +130,8 @@ pub struct Amendment {
     /// The run.
     pub run: RunId,
     /// Its new state; `None` leaves it. `Queued` starts it over: `start_date` and `end_date` become null, `queued_at`
-    /// now, `clear_number` grows by one. A finished state sets `end_date`.
+    /// now, `last_scheduling_decision` null, `clear_number` grows by one. A finished state sets `end_date` unless the run
+    /// had ended before, makes its live attempts obsolete, and takes the run from its owner, who is told.
     pub state: Option<RunState>,
     /// Changes of instances, in any order; each instance at most once.
     pub instances: Vec<(InstanceKey, InstanceAmendment)>,
@@ -166,14 +169,20 @@ pub trait RunStorage {
         audit: Option<AuditEntry>,
     ) -> Result<Vec<(DagRun, Vec<InstanceKey>)>>;
 
-    /// Sets or removes a run's remark.
+    /// Sets or removes a run's remark: no change of the run for the engine, nor for `updated_at`.
     ///
     /// # Errors
     /// `NotFound`.
-    async fn set_run_note(&self, now: DateTime<Utc>, run: RunId, note: Option<Note>, audit: Option<AuditEntry>) -> Result<DagRun>;
+    async fn set_run_note(
+        &self,
+        now: DateTime<Utc>,
+        run: RunId,
+        note: Option<Note>,
+        audit: Option<AuditEntry>,
+    ) -> Result<DagRun>;
 
-    /// Forgets a run with all that belongs to it. Its live attempts become obsolete and hold their slots until they have
-    /// ended.
+    /// Forgets a run with all that belongs to it but its entries of the event log. Its live attempts become obsolete and
+    /// hold their slots until they have ended, or their scheduler is gone.
     ///
     /// # Errors
     /// `NotFound`.

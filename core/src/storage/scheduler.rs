@@ -108,7 +108,8 @@ pub enum Change {
     /// The queued run starts to run: its `start_date` is the batch's time unless it has one. Limits: `Paused`,
     /// `ActiveRuns`.
     StartRun,
-    /// The run ends.
+    /// The run ends: its `end_date` is the batch's time, and it belongs to nobody. Attempts of it that are still live
+    /// become obsolete.
     EndRun(RunState),
     /// A try is admitted: the attempt becomes live, earlier XComs of the instance are removed. Limits: all but
     /// `ActiveRuns`.
@@ -123,9 +124,9 @@ pub enum Change {
     /// or not obsolete.
     Release(AttemptToken),
     /// An instance that never started is finished: skipped, upstream_failed, or success of an empty task. Start and end
-    /// are the batch's time.
+    /// are the batch's time. A success counts as a try, the others do not. Not written to the event log.
     Settle(InstanceKey, TaskState),
-    /// The instances wait for room.
+    /// The instances wait for room. Those that are past that stay as they are.
     Schedule(Vec<InstanceKey>),
 }
 
@@ -163,7 +164,9 @@ pub struct Batch {
 pub enum Verdict {
     /// It is durable.
     Done,
-    /// The run was changed from outside, deleted, or taken over: none of its transitions in the batch had an effect.
+    /// The run was changed from outside, deleted, or taken over: none of its transitions in the batch had an effect,
+    /// [`Change::Release`] excepted. A change that the state of the run or instance does not allow gets this verdict, too:
+    /// it and those of the run that follow it in the batch have no effect.
     StaleRun,
     /// The limit is full: this transition had no effect, others of the run may have had theirs. After a
     /// [`Change::StartRun`] without room, no further transition of the run in the batch has an effect, and each gets the
@@ -187,7 +190,7 @@ pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
     /// `Fenced`.
     async fn heartbeat(&self, session: &SchedulerSession) -> Result<()>;
 
-    /// Leaves: the scheduler's runs belong to nobody, and its session is fenced.
+    /// Leaves: the scheduler's runs belong to nobody, and its session is fenced. Without effect if it is fenced already.
     async fn unregister_scheduler(&self, session: &SchedulerSession) -> Result<()>;
 
     /// Versions of DAGs that were registered after `after`, oldest first, at most `limit`.
@@ -197,11 +200,18 @@ pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
     /// lease has passed, oldest first; they belong to the session from then on, with their `version` one higher if they
     /// belonged to somebody before.
     ///
-    /// Queued runs of a paused DAG, and those that `max_active_runs` would keep queued, are left where they are.
+    /// Queued runs of a paused DAG, and those that `max_active_runs` would keep queued (queued runs that belong to a
+    /// scheduler counted), are left where they are. So are runs of which another living scheduler has a live attempt: it
+    /// alone knows when that has ended. Attempts of deleted or finished runs whose scheduler is gone or silent go away.
     ///
     /// # Errors
     /// `Fenced`.
-    async fn claim_runs(&self, session: &SchedulerSession, versions: &[DagVersionId], limit: usize) -> Result<Vec<RunSnapshot>>;
+    async fn claim_runs(
+        &self,
+        session: &SchedulerSession,
+        versions: &[DagVersionId],
+        limit: usize,
+    ) -> Result<Vec<RunSnapshot>>;
 
     /// The unfinished runs of the session, sorted: what is left to find out after a claim whose answer was lost.
     ///
@@ -224,13 +234,18 @@ pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
     async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>>;
 
     /// Applies a batch in one step, and says for each transition what became of it. A batch that was applied already
-    /// (same lane and sequence) is not applied again; its verdicts are returned once more.
+    /// (same lane and sequence) is not applied again; its verdicts are returned once more. Only the last batch of a lane
+    /// can be asked for so. Each admission is held against [`Limit::Paused`], [`Limit::TaskInRun`], [`Limit::TaskInDag`],
+    /// [`Limit::ActiveTasks`] and [`Limit::Pool`], in this order; limits of a DAG are those of its newest version.
     ///
     /// The order within the step: the fence; the runs' versions; then the transitions one after another, each admission
     /// counting the slots that live attempts hold at that point.
     ///
+    /// Starts and ends of tries go to the event log by the name of the state, as Airflow's do: a try that will be retried
+    /// as `failed`, one that is given back not at all.
+    ///
     /// # Errors
-    /// `Fenced`.
+    /// `Fenced`; `Invalid` for a batch that does not follow the last one of its lane.
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>>;
 
     /// Waits until something is announced that a scheduler may want to know (a new or changed run, an unpaused DAG, a

@@ -57,11 +57,12 @@ pub trait TaskInstanceStorage {
     /// A page of task instances.
     async fn task_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>>;
 
-    /// The tries of an instance that have passed, oldest first, and the last one if it has started; none if the instance
-    /// does not exist.
+    /// The tries of an instance that have passed, oldest first, then the instance as it stands, even if it was cleared or
+    /// has not run yet, as Airflow lists them; nothing if the instance does not exist. One that waits for its retry is
+    /// listed as the failed try that it was.
     async fn tries(&self, run: RunId, key: InstanceKey) -> Result<Vec<TaskInstanceTry>>;
 
-    /// Sets or removes an instance's remark.
+    /// Sets or removes an instance's remark; it stays when the instance is cleared or tried again.
     ///
     /// # Errors
     /// `NotFound`.

@@ -16,6 +16,9 @@ pub trait UserStorage {
     async fn users(&self) -> Result<Vec<User>>;
 
     /// Makes or replaces a user; its `id` is ignored.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if another user has the email.
     async fn put_user(&self, user: User) -> Result<User>;
 
     /// Removes a user.

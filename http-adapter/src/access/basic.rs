@@ -32,10 +32,7 @@ pub struct StoredUser {
 
 impl Debug for StoredUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredUser")
-            .field("name", &self.name)
-            .field("roles", &self.roles)
-            .finish_non_exhaustive()
+        f.debug_struct("StoredUser").field("name", &self.name).field("roles", &self.roles).finish_non_exhaustive()
     }
 }
 
@@ -74,19 +71,13 @@ pub struct BasicAuthenticator {
 
 impl Debug for BasicAuthenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BasicAuthenticator")
-            .field("users", &self.users)
-            .finish_non_exhaustive()
+        f.debug_struct("BasicAuthenticator").field("users", &self.users).finish_non_exhaustive()
     }
 }
 
 impl BasicAuthenticator {
     /// Over the users of a store, for instance those of an `Arc<dyn Storage>`.
-    pub fn new(
-        users: impl UserStore,
-        clock: Arc<dyn Clock>,
-        ids: &IdSource,
-    ) -> Result<Self, PasswordError> {
+    pub fn new(users: impl UserStore, clock: Arc<dyn Clock>, ids: &IdSource) -> Result<Self, PasswordError> {
         let mut unknown = [0; 32];
         ids.fill(&mut unknown);
         Ok(Self {
@@ -111,19 +102,12 @@ impl Authenticator for BasicAuthenticator {
         };
         let digest = self.verified.digest(&name, &password, &user.password_hash);
         if !self.verified.contains(&digest, self.clock.monotonic()) {
-            if !self
-                .verifiers
-                .verify(password, user.password_hash.clone())
-                .await?
-            {
+            if !self.verifiers.verify(password, user.password_hash.clone()).await? {
                 return Ok(None);
             }
             self.verified.insert(digest, self.clock.monotonic());
         }
-        Ok(user.active.then_some(Principal {
-            name: Some(user.name),
-            roles: user.roles,
-        }))
+        Ok(user.active.then_some(Principal { name: Some(user.name), roles: user.roles }))
     }
 
     fn challenge(&self) -> Option<&str> {
@@ -156,13 +140,7 @@ mod tests {
     #[async_trait]
     impl UserStore for Users {
         async fn user(&self, name: &str) -> Result<Option<StoredUser>, AccessError> {
-            Ok(self
-                .0
-                .lock()
-                .unwrap()
-                .iter()
-                .find(|user| user.name == name)
-                .cloned())
+            Ok(self.0.lock().unwrap().iter().find(|user| user.name == name).cloned())
         }
     }
 
@@ -176,19 +154,11 @@ mod tests {
     }
 
     fn head(authorization: &str) -> Parts {
-        http::Request::get("/")
-            .header(AUTHORIZATION, authorization)
-            .body(())
-            .unwrap()
-            .into_parts()
-            .0
+        http::Request::get("/").header(AUTHORIZATION, authorization).body(()).unwrap().into_parts().0
     }
 
     fn basic(name: &str, password: &str) -> Parts {
-        head(&format!(
-            "Basic {}",
-            STANDARD.encode(format!("{name}:{password}"))
-        ))
+        head(&format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
     }
 
     fn authenticator(users: Vec<StoredUser>) -> (Users, BasicAuthenticator) {
@@ -202,10 +172,7 @@ mod tests {
     async fn right_credentials_make_a_principal_and_nothing_else_does() {
         let (users, basic_auth) = authenticator(vec![ann("se:cret", true)]);
         for _ in 0..2 {
-            let found = basic_auth
-                .authenticate(&basic("ann", "se:cret"))
-                .await
-                .unwrap();
+            let found = basic_auth.authenticate(&basic("ann", "se:cret")).await.unwrap();
             assert_eq!(found, Some(Principal::named("ann", ["Op".to_owned()])));
         }
         for wrong in [
@@ -220,62 +187,28 @@ mod tests {
         }
         *users.0.lock().unwrap() = vec![ann("other", true)];
         assert_eq!(
-            basic_auth
-                .authenticate(&basic("ann", "se:cret"))
-                .await
-                .unwrap(),
+            basic_auth.authenticate(&basic("ann", "se:cret")).await.unwrap(),
             None,
             "a changed password counts at once"
         );
         *users.0.lock().unwrap() = vec![ann("other", false)];
-        assert_eq!(
-            basic_auth
-                .authenticate(&basic("ann", "other"))
-                .await
-                .unwrap(),
-            None,
-            "an inactive user is refused"
-        );
+        assert_eq!(basic_auth.authenticate(&basic("ann", "other")).await.unwrap(), None, "an inactive user is refused");
     }
 
     #[tokio::test]
     async fn too_many_verifications_at_once_are_refused() {
         let (_, basic_auth) = authenticator(vec![ann("secret", true)]);
-        let attempts: Vec<_> = (0..40)
-            .map(|n| basic("ann", &format!("wrong{n}")))
-            .collect();
-        let answers = futures_util::future::join_all(
-            attempts.iter().map(|head| basic_auth.authenticate(head)),
-        )
-        .await;
-        let busy = answers
-            .iter()
-            .filter(|answer| matches!(answer, Err(AccessError::Busy { .. })))
-            .count();
+        let attempts: Vec<_> = (0..40).map(|n| basic("ann", &format!("wrong{n}"))).collect();
+        let answers = futures_util::future::join_all(attempts.iter().map(|head| basic_auth.authenticate(head))).await;
+        let busy = answers.iter().filter(|answer| matches!(answer, Err(AccessError::Busy { .. }))).count();
         assert_eq!(busy, 40 - 18);
-        assert!(
-            basic_auth
-                .authenticate(&basic("ann", "secret"))
-                .await
-                .unwrap()
-                .is_some(),
-            "the queue empties"
-        );
+        assert!(basic_auth.authenticate(&basic("ann", "secret")).await.unwrap().is_some(), "the queue empties");
     }
 
     #[tokio::test]
     async fn a_stored_hash_that_is_none_lets_nobody_in() {
-        let user = StoredUser {
-            password_hash: "plain".to_owned(),
-            ..ann("x", true)
-        };
+        let user = StoredUser { password_hash: "plain".to_owned(), ..ann("x", true) };
         let (_, basic_auth) = authenticator(vec![user]);
-        assert_eq!(
-            basic_auth
-                .authenticate(&basic("ann", "plain"))
-                .await
-                .unwrap(),
-            None
-        );
+        assert_eq!(basic_auth.authenticate(&basic("ann", "plain")).await.unwrap(), None);
     }
 }

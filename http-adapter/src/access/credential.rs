@@ -24,15 +24,11 @@ impl VerifiedCredentials {
     pub(super) fn new(ids: &IdSource) -> Self {
         let mut key = [0; 32];
         ids.fill(&mut key);
-        Self {
-            key,
-            until: Mutex::default(),
-        }
+        Self { key, until: Mutex::default() }
     }
 
     pub(super) fn digest(&self, user: &str, password: &str, stored_hash: &str) -> Digest {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         for part in [user, password, stored_hash] {
             mac.update(&part.len().to_le_bytes());
             mac.update(part.as_bytes());
@@ -58,10 +54,7 @@ impl VerifiedCredentials {
             until.retain(|_, end| now < *end);
         }
         if until.len() >= MAX_REMEMBERED
-            && let Some(oldest) = until
-                .iter()
-                .min_by_key(|(_, end)| **end)
-                .map(|(digest, _)| *digest)
+            && let Some(oldest) = until.iter().min_by_key(|(_, end)| **end).map(|(digest, _)| *digest)
         {
             until.remove(&oldest);
         }
@@ -81,10 +74,7 @@ mod tests {
         assert!(cache.contains(&digest, Duration::from_secs(59)));
         assert!(!cache.contains(&digest, Duration::from_secs(60)));
         for n in 0..2 * MAX_REMEMBERED {
-            cache.insert(
-                cache.digest("ann", &n.to_string(), "hash"),
-                Duration::from_secs(61),
-            );
+            cache.insert(cache.digest("ann", &n.to_string(), "hash"), Duration::from_secs(61));
         }
         assert_eq!(cache.until.lock().unwrap().len(), MAX_REMEMBERED);
     }

@@ -9,10 +9,12 @@ mod role;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::request::Parts;
+use updraft_core::id::DagId;
 
 pub use basic::{BasicAuthenticator, StoredUser, UserStore};
 pub use password::{PasswordError, hash_password};
@@ -31,18 +33,12 @@ pub struct Principal {
 impl Principal {
     /// A caller who is known by `name`.
     pub fn named(name: impl Into<String>, roles: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            name: Some(name.into()),
-            roles: roles.into_iter().collect(),
-        }
+        Self { name: Some(name.into()), roles: roles.into_iter().collect() }
     }
 
     /// A caller without credentials, who may do what `role` may.
     pub fn anonymous(role: impl Into<String>) -> Self {
-        Self {
-            name: None,
-            roles: BTreeSet::from([role.into()]),
-        }
+        Self { name: None, roles: BTreeSet::from([role.into()]) }
     }
 }
 
@@ -72,6 +68,31 @@ pub trait Authorizer: Debug + Send + Sync + 'static {
         resource: Resource,
         dag: Option<&str>,
     ) -> Result<bool, AccessError>;
+
+    /// The DAGs on which `principal` may do `action`; lists show no others.
+    async fn dags(&self, principal: &Principal, action: Action) -> Result<Dags, AccessError> {
+        let all = self.permits(principal, action, Resource::Dags, None).await?;
+        Ok(if all { Dags::All } else { Dags::Only(Arc::default()) })
+    }
+}
+
+/// A choice of DAGs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dags {
+    /// All of them, also those to come.
+    All,
+    /// These.
+    Only(Arc<BTreeSet<DagId>>),
+}
+
+impl Dags {
+    /// As queries of the storage take it.
+    pub fn into_filter(self) -> Option<Arc<BTreeSet<DagId>>> {
+        match self {
+            Self::All => None,
+            Self::Only(ids) => Some(ids),
+        }
+    }
 }
 
 /// Why it could not be found out who calls or what they may do.

@@ -41,44 +41,26 @@ pub(super) struct PasswordVerifiers {
 
 impl PasswordVerifiers {
     pub(super) fn new() -> Self {
-        Self {
-            running: Arc::new(Semaphore::new(AT_A_TIME)),
-            admitted: Arc::new(Semaphore::new(AT_A_TIME + WAITING)),
-        }
+        Self { running: Arc::new(Semaphore::new(AT_A_TIME)), admitted: Arc::new(Semaphore::new(AT_A_TIME + WAITING)) }
     }
 
     /// Whether `password` is the one that was hashed to `stored_hash`.
-    pub(super) async fn verify(
-        &self,
-        password: String,
-        stored_hash: String,
-    ) -> Result<bool, AccessError> {
-        let busy = || AccessError::Busy {
-            retry_after: RETRY_AFTER,
-        };
-        let admitted = Arc::clone(&self.admitted)
-            .try_acquire_owned()
-            .map_err(|_| busy())?;
-        let running = Arc::clone(&self.running)
-            .acquire_owned()
-            .await
-            .map_err(|_| busy())?;
+    pub(super) async fn verify(&self, password: String, stored_hash: String) -> Result<bool, AccessError> {
+        let busy = || AccessError::Busy { retry_after: RETRY_AFTER };
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| busy())?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
         let verified = tokio::task::spawn_blocking(move || {
             // Held here, because the work goes on when the caller gives up.
             let _permits = (admitted, running);
             is_right(&password, &stored_hash)
         });
-        verified
-            .await
-            .map_err(|error| AccessError::Unavailable(error.into()))
+        verified.await.map_err(|error| AccessError::Unavailable(error.into()))
     }
 }
 
 fn is_right(password: &str, stored_hash: &str) -> bool {
     match PasswordHash::new(stored_hash) {
-        Ok(hash) => Argon2::default()
-            .verify_password(password.as_bytes(), &hash)
-            .is_ok(),
+        Ok(hash) => Argon2::default().verify_password(password.as_bytes(), &hash).is_ok(),
         Err(error) => {
             tracing::warn!(%error, "a stored password hash is not a PHC string");
             false

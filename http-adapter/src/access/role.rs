@@ -51,9 +51,7 @@ pub fn default_roles() -> BTreeMap<&'static str, Permissions> {
     }
     user.extend(&viewer);
     op.extend(&user);
-    let every = Resource::ALL
-        .iter()
-        .flat_map(|resource| Action::ALL.iter().map(|action| (*action, *resource)));
+    let every = Resource::ALL.iter().flat_map(|resource| Action::ALL.iter().map(|action| (*action, *resource)));
     BTreeMap::from([
         ("Admin", every.collect()),
         ("Op", op),
@@ -83,12 +81,7 @@ pub struct RoleAuthorizer {
 impl RoleAuthorizer {
     /// With the [default roles](default_roles).
     pub fn new() -> Self {
-        Self {
-            roles: default_roles()
-                .into_iter()
-                .map(|(name, permissions)| (name.to_owned(), permissions))
-                .collect(),
-        }
+        Self { roles: default_roles().into_iter().map(|(name, permissions)| (name.to_owned(), permissions)).collect() }
     }
 
     /// Whether there is a role of this name.
@@ -112,11 +105,7 @@ impl Authorizer for RoleAuthorizer {
         resource: Resource,
         _dag: Option<&str>,
     ) -> Result<bool, AccessError> {
-        Ok(principal
-            .roles
-            .iter()
-            .filter_map(|role| self.roles.get(role))
-            .any(|set| set.contains(&(action, resource))))
+        Ok(principal.roles.iter().filter_map(|role| self.roles.get(role)).any(|set| set.contains(&(action, resource))))
     }
 }
 

@@ -3,11 +3,7 @@
 /// The best of `offered` by the `Accept` header; none if nothing fits or nothing was said.
 pub(super) fn best_match<'a>(accept: Option<&str>, offered: &[&'a str]) -> Option<&'a str> {
     let mut ranges: Vec<Range<'_>> = accept?.split(',').filter_map(Range::parse).collect();
-    ranges.sort_by(|a, b| {
-        b.specificity
-            .cmp(&a.specificity)
-            .then(b.quality.total_cmp(&a.quality))
-    });
+    ranges.sort_by(|a, b| b.specificity.cmp(&a.specificity).then(b.quality.total_cmp(&a.quality)));
     let mut best: Option<(&str, &Range<'_>)> = None;
     for offer in offered {
         for range in &ranges {
@@ -34,16 +30,9 @@ impl<'a> Range<'a> {
         let mut parts = text.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;
         let quality = parts.find_map(|part| part.strip_prefix("q="));
-        let quality = quality.map_or(1.0, |text| {
-            text.parse::<f64>().unwrap_or(0.0).clamp(0.0, 1.0)
-        });
+        let quality = quality.map_or(1.0, |text| text.parse::<f64>().unwrap_or(0.0).clamp(0.0, 1.0));
         let specificity = u8::from(kind != "*") + u8::from(subtype != "*");
-        Some(Self {
-            kind,
-            subtype,
-            specificity,
-            quality,
-        })
+        Some(Self { kind, subtype, specificity, quality })
     }
 
     fn takes(&self, offer: &str) -> bool {
@@ -68,10 +57,7 @@ mod tests {
             (Some("*/*"), Some("text/plain")),
             (Some("application/json"), Some("application/json")),
             (Some("application/json, */*"), Some("text/plain")),
-            (
-                Some("application/json, */*;q=0.8"),
-                Some("application/json"),
-            ),
+            (Some("application/json, */*;q=0.8"), Some("application/json")),
             (Some("application/xml"), None),
             (Some("text/*"), Some("text/plain")),
             (Some("text/plain;q=0"), None),

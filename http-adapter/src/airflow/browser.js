@@ -8,8 +8,10 @@ const make = (tag, attributes = {}, ...children) => {
   return node;
 };
 
-const resolve = (root, node) =>
-  node && node.$ref ? { ...node, ...node.$ref.slice(2).split("/").reduce((at, key) => at[key], root) } : node;
+const resolve = (root, node) => {
+  const { $ref, ...beside } = node;
+  return $ref ? { ...beside, ...$ref.slice(2).split("/").reduce((at, key) => at[key], root) } : node;
+};
 
 /** A schema as a shape that people can read. `seen` keeps it finite. */
 const shape = (root, schema, seen = []) => {

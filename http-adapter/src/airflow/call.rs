@@ -1,14 +1,18 @@
 //! A request that has passed all checks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::ACCEPT;
 use serde_json::{Map, Value};
+use updraft_core::id::DagId;
+use updraft_core::service::{Actor, Service};
 
-use super::accept;
+use super::problem::Problem;
 use super::query::Parameters;
-use crate::access::{Authorizer, Principal};
+use super::{accept, audit};
+use crate::access::{Action, Authorizer, Principal, Resource};
 
 /// What a handler gets: everything in it fits the document, and the caller may do it.
 #[derive(Debug)]
@@ -34,6 +38,12 @@ impl<S> Call<S> {
         self.path.text(name).unwrap_or_default()
     }
 
+    /// The DAGs that the caller may read, as queries take them; none if all.
+    pub(crate) async fn readable(&self) -> Result<Option<Arc<BTreeSet<DagId>>>, Problem> {
+        let dags = self.authorizer.dags(&self.principal, Action::Read).await?;
+        Ok(dags.into_filter())
+    }
+
     /// The members of the body; none for operations without one.
     pub(crate) fn body_members(&mut self) -> Map<String, Value> {
         match self.body.take() {
@@ -44,11 +54,25 @@ impl<S> Call<S> {
 
     /// The best of `offered` media types by the `Accept` header; none if nothing fits or nothing was said.
     pub(crate) fn accepts<'a>(&self, offered: &[&'a str]) -> Option<&'a str> {
-        accept::best_match(
-            self.headers
-                .get(ACCEPT)
-                .and_then(|value| value.to_str().ok()),
-            offered,
-        )
+        accept::best_match(self.headers.get(ACCEPT).and_then(|value| value.to_str().ok()), offered)
+    }
+}
+
+impl Call {
+    /// What callers may ask.
+    pub(crate) fn service(&self) -> &Service {
+        &self.state.service
+    }
+
+    /// The caller with the request, for the event log. To be asked before the body is taken.
+    pub(crate) fn actor(&self) -> Actor {
+        let request = audit::extra(&self.path, &self.query, &self.body);
+        Actor::new(self.principal.name.clone()).through("api").with_request(request)
+    }
+
+    /// Whether the caller may read a DAG.
+    pub(crate) async fn may_read(&self, dag_id: &str) -> Result<bool, Problem> {
+        let asked = (Action::Read, Resource::Dags, Some(dag_id));
+        Ok(self.authorizer.permits(&self.principal, asked.0, asked.1, asked.2).await?)
     }
 }

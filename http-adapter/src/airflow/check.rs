@@ -10,20 +10,14 @@ use super::query::Parameters;
 use crate::schema::Ordered;
 
 /// The body of a request, once it fits the operation's schema.
-pub(super) fn body(
-    spec: &OperationSpec,
-    headers: &HeaderMap,
-    bytes: &[u8],
-) -> Result<Value, Problem> {
+pub(super) fn body(spec: &OperationSpec, headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Problem> {
     let Some(schema) = &spec.body else {
         return Ok(Value::Null);
     };
     if bytes.is_empty() {
         return Err(Problem::bad_request("Request body must not be empty"));
     }
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let content_type = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let content_type = content_type.unwrap_or_default();
     if !is_json(&content_type) {
         return Err(Problem::not_json(&content_type));
@@ -43,19 +37,12 @@ pub(super) fn body(
         return Err(Problem::bad_request("Request body holds a NUL character"));
     }
     let source = || serde_json::from_slice(bytes).unwrap_or_else(|_| Ordered::from(&value));
-    schema
-        .check(&value, source)
-        .map_err(|violation| Problem::bad_request(violation.with_path()))?;
+    schema.check(&value, source).map_err(|violation| Problem::bad_request(violation.with_path()))?;
     Ok(value)
 }
 
 fn is_json(content_type: &str) -> bool {
-    let media_type = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.strip_prefix("application/") {
         Some(subtype) => subtype == "json" || subtype.ends_with("+json"),
         None => false,
@@ -88,40 +75,24 @@ pub(super) fn query(spec: &OperationSpec, query: &str) -> Result<Parameters, Pro
         // Airflow does not look at the query of such operations at all.
         return Ok(checked);
     }
-    let given: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
-        .map(|(name, value)| (name.into_owned(), value.into_owned()))
-        .collect();
-    let known = |name: &str| {
-        spec.parameters_in(Place::Query)
-            .any(|parameter| parameter.name == name)
-    };
-    let mut extra: Vec<&str> = given
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .filter(|name| !known(name))
-        .collect();
+    let given: Vec<(String, String)> =
+        form_urlencoded::parse(query.as_bytes()).map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    let known = |name: &str| spec.parameters_in(Place::Query).any(|parameter| parameter.name == name);
+    let mut extra: Vec<&str> = given.iter().map(|(name, _)| name.as_str()).filter(|name| !known(name)).collect();
     if !extra.is_empty() {
         extra.sort_unstable();
         extra.dedup();
         return Err(Problem::extra_parameters(&extra));
     }
     if given.iter().any(|(_, value)| value.contains('\0')) {
-        return Err(Problem::bad_request(
-            "A query parameter holds a NUL character",
-        ));
+        return Err(Problem::bad_request("A query parameter holds a NUL character"));
     }
     for parameter in spec.parameters_in(Place::Query) {
-        let values: Vec<&str> = given
-            .iter()
-            .filter(|(name, _)| *name == parameter.name)
-            .map(|(_, value)| value.as_str())
-            .collect();
+        let values: Vec<&str> =
+            given.iter().filter(|(name, _)| *name == parameter.name).map(|(_, value)| value.as_str()).collect();
         let Some(last) = values.last() else {
             if parameter.required {
-                return Err(Problem::bad_request(format!(
-                    "Missing query parameter '{}'",
-                    parameter.name
-                )));
+                return Err(Problem::bad_request(format!("Missing query parameter '{}'", parameter.name)));
             }
             continue;
         };
@@ -131,10 +102,7 @@ pub(super) fn query(spec: &OperationSpec, query: &str) -> Result<Parameters, Pro
             _ => scalar(parameter, last)?,
         };
         let source = || Ordered::from(&value);
-        parameter
-            .schema
-            .check(&value, source)
-            .map_err(|violation| Problem::bad_request(violation.long()))?;
+        parameter.schema.check(&value, source).map_err(|violation| Problem::bad_request(violation.long()))?;
         checked.insert(&parameter.name, value);
     }
     Ok(checked)
@@ -149,17 +117,12 @@ fn scalar(parameter: &Parameter, text: &str) -> Result<Value, Problem> {
         Kind::Integer => (python_integer(text).map(Value::from), "integer"),
         Kind::Number => (python_float(text).map(Value::Number), "number"),
         Kind::Boolean if text.eq_ignore_ascii_case("true") => (Some(Value::Bool(true)), "boolean"),
-        Kind::Boolean if text.eq_ignore_ascii_case("false") => {
-            (Some(Value::Bool(false)), "boolean")
-        }
+        Kind::Boolean if text.eq_ignore_ascii_case("false") => (Some(Value::Bool(false)), "boolean"),
         Kind::Boolean => (None, "boolean"),
         Kind::Path | Kind::Text | Kind::Array { .. } => return Ok(Value::from(text)),
     };
     value.ok_or_else(|| {
-        Problem::bad_request(format!(
-            "Wrong type, expected '{expected}' for query parameter '{}'",
-            parameter.name
-        ))
+        Problem::bad_request(format!("Wrong type, expected '{expected}' for query parameter '{}'", parameter.name))
     })
 }
 
@@ -171,9 +134,8 @@ fn python_integer(text: &str) -> Option<i64> {
         [b'+', ..] => (false, &text[1..]),
         _ => (false, text),
     };
-    let groups_are_digits = digits
-        .split('_')
-        .all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
+    let groups_are_digits =
+        digits.split('_').all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
     if !groups_are_digits {
         return None;
     }
@@ -192,10 +154,7 @@ fn python_float(text: &str) -> Option<Number> {
     if text.starts_with('_') || text.ends_with('_') || text.contains("__") {
         return None;
     }
-    text.replace('_', "")
-        .parse::<f64>()
-        .ok()
-        .and_then(Number::from_f64)
+    text.replace('_', "").parse::<f64>().ok().and_then(Number::from_f64)
 }
 
 #[cfg(test)]
@@ -208,22 +167,15 @@ mod tests {
     /// Bodies and queries with what connexion 2.15 and jsonschema 4.26 say of them by Airflow's document.
     #[test]
     fn complaints_are_those_of_connexion() {
-        let cases =
-            std::env::var("UPDRAFT_CHECKS").map(|file| std::fs::read_to_string(file).unwrap());
-        let cases =
-            cases.unwrap_or_else(|_| include_str!("../../tests/data/checks.json").to_owned());
+        let cases = std::env::var("UPDRAFT_CHECKS").map(|file| std::fs::read_to_string(file).unwrap());
+        let cases = cases.unwrap_or_else(|_| include_str!("../../tests/data/checks.json").to_owned());
         let cases: Value = serde_json::from_str(&cases).unwrap();
         let document = Document::load().unwrap();
-        let json =
-            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let json = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let mut wrong = Vec::new();
         for kind in ["bodies", "queries"] {
             for case in cases[kind].as_array().unwrap() {
-                let spec = document
-                    .operations
-                    .iter()
-                    .find(|spec| case[0] == spec.id.as_str())
-                    .unwrap();
+                let spec = document.operations.iter().find(|spec| case[0] == spec.id.as_str()).unwrap();
                 let given = case[1].as_str().unwrap();
                 let problem = match kind {
                     "bodies" => body(spec, &json, given.as_bytes()).err(),
@@ -231,19 +183,11 @@ mod tests {
                 };
                 let said = problem.map_or(Value::Null, |problem| problem.body()["detail"].clone());
                 if said != case[2] {
-                    wrong.push(format!(
-                        "{} {given}\n  ours   {said}\n  theirs {}",
-                        spec.id, case[2]
-                    ));
+                    wrong.push(format!("{} {given}\n  ours   {said}\n  theirs {}", spec.id, case[2]));
                 }
             }
         }
-        assert!(
-            wrong.is_empty(),
-            "{} differ:\n{}",
-            wrong.len(),
-            wrong[..wrong.len().min(20)].join("\n")
-        );
+        assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
     }
 
     #[test]

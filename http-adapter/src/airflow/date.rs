@@ -17,11 +17,7 @@ pub(crate) fn show_option(date: Option<DateTime<Utc>>) -> Value {
 
 /// Python's `isoformat()`.
 pub(crate) fn isoformat(date: DateTime<FixedOffset>) -> String {
-    let format = if date.timestamp_subsec_micros() == 0 {
-        SecondsFormat::Secs
-    } else {
-        SecondsFormat::Micros
-    };
+    let format = if date.timestamp_subsec_micros() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
     date.to_rfc3339_opts(format, false)
 }
 
@@ -36,10 +32,7 @@ pub(crate) fn parse_unchecked(field: &str, text: &str) -> Result<DateTime<Utc>, 
         Some(Iso::Aware(date)) => Ok(date),
         Some(Iso::Naive) => {
             let detail = "Naive datetime is disallowed".to_owned();
-            Err(Problem::bad_request_titled(
-                "Invalid datetime format",
-                Some(detail),
-            ))
+            Err(Problem::bad_request_titled("Invalid datetime format", Some(detail)))
         }
         None => Err(super::field::FieldErrors::one(field, "Not a valid datetime.").into_problem()),
     }
@@ -82,11 +75,7 @@ fn parse_iso(text: &str) -> Option<Iso> {
             let mut digits = Rest(digits);
             let hours = digits.number(2, 2)?;
             let _colon = digits.byte(b":");
-            let minutes = if digits.0.is_empty() {
-                0
-            } else {
-                digits.number(2, 2)?
-            };
+            let minutes = if digits.0.is_empty() { 0 } else { digits.number(2, 2)? };
             if !digits.0.is_empty() {
                 return None;
             }
@@ -95,9 +84,7 @@ fn parse_iso(text: &str) -> Option<Iso> {
         }
         _ => return None,
     };
-    let date = FixedOffset::east_opt(offset)?
-        .from_local_datetime(&date)
-        .single()?;
+    let date = FixedOffset::east_opt(offset)?.from_local_datetime(&date).single()?;
     Some(Iso::Aware(date.with_timezone(&Utc)))
 }
 
@@ -105,22 +92,13 @@ struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
     fn number(&mut self, least: usize, most: usize) -> Option<u32> {
-        let digits = self
-            .0
-            .iter()
-            .take(most)
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = self.0.iter().take(most).take_while(|byte| byte.is_ascii_digit()).count();
         if digits < least {
             return None;
         }
         let (number, rest) = self.0.split_at(digits);
         self.0 = rest;
-        Some(
-            number
-                .iter()
-                .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')),
-        )
+        Some(number.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')))
     }
 
     fn byte(&mut self, allowed: &[u8]) -> Option<u8> {
@@ -139,10 +117,7 @@ mod tests {
     #[test]
     fn dates_are_written_as_python_writes_them() {
         let date = parse("2026-11-21t12:45:50.123400z").unwrap();
-        assert_eq!(
-            show(date.with_timezone(&Utc)),
-            "2026-11-21T12:45:50.123400+00:00"
-        );
+        assert_eq!(show(date.with_timezone(&Utc)), "2026-11-21T12:45:50.123400+00:00");
         let whole = parse("2024-03-02T02:00:00+02:00").unwrap();
         assert_eq!(isoformat(whole), "2024-03-02T02:00:00+02:00");
         assert_eq!(show(whole.with_timezone(&Utc)), "2024-03-02T00:00:00+00:00");
@@ -151,19 +126,10 @@ mod tests {
     #[test]
     fn unchecked_dates_are_taken_as_airflow_takes_them() {
         let good = |text: &str| isoformat(parse_unchecked("d", text).unwrap().fixed_offset());
-        assert_eq!(
-            good("2024-02-01 00:00:00+00:00"),
-            "2024-02-01T00:00:00+00:00"
-        );
+        assert_eq!(good("2024-02-01 00:00:00+00:00"), "2024-02-01T00:00:00+00:00");
         assert_eq!(good("2024-2-1T3:04Z"), "2024-02-01T03:04:00+00:00");
-        assert_eq!(
-            good("2024-02-01T00:00:00.5-0130"),
-            "2024-02-01T01:30:00.500000+00:00"
-        );
-        assert_eq!(
-            good("2024-02-01T00:00:00.123456789+01"),
-            "2024-01-31T23:00:00.123456+00:00"
-        );
+        assert_eq!(good("2024-02-01T00:00:00.5-0130"), "2024-02-01T01:30:00.500000+00:00");
+        assert_eq!(good("2024-02-01T00:00:00.123456789+01"), "2024-01-31T23:00:00.123456+00:00");
         let naive = parse_unchecked("d", "2024-02-02T00:00:00").unwrap_err();
         assert_eq!(naive.body()["title"], "Invalid datetime format");
         for bad in [
@@ -176,11 +142,7 @@ mod tests {
             "2024-02-01T00:00:00Zx",
         ] {
             let problem = parse_unchecked("d", bad).unwrap_err();
-            assert_eq!(
-                problem.body()["detail"],
-                "{'d': ['Not a valid datetime.']}",
-                "{bad}"
-            );
+            assert_eq!(problem.body()["detail"], "{'d': ['Not a valid datetime.']}", "{bad}");
         }
     }
 }

@@ -71,18 +71,12 @@ pub(crate) enum Kind {
 
 impl Document {
     pub(crate) fn load() -> Result<Self, DocumentError> {
-        let source: Ordered =
-            serde_saphyr::from_str(TEXT).map_err(|error| DocumentError::Yaml(error.to_string()))?;
+        let source: Ordered = serde_saphyr::from_str(TEXT).map_err(|error| DocumentError::Yaml(error.to_string()))?;
         let resolved = resolve(&source, &source)?;
-        let paths = resolved
-            .get("paths")
-            .ok_or_else(|| DocumentError::Lacks("paths".to_owned()))?;
+        let paths = resolved.get("paths").ok_or_else(|| DocumentError::Lacks("paths".to_owned()))?;
         let mut operations = Vec::new();
         for (path, item) in paths.members() {
-            let shared = item
-                .get("parameters")
-                .map(Ordered::items)
-                .unwrap_or_default();
+            let shared = item.get("parameters").map(Ordered::items).unwrap_or_default();
             for (method, operation) in item.members() {
                 if let Some(method) = method_of(method) {
                     operations.push(OperationSpec::new(path, method, operation, shared)?);
@@ -104,89 +98,47 @@ impl Document {
     /// The document as YAML, for clients that reach this server at `base_path`.
     pub(crate) fn yaml(base_path: &str) -> Vec<u8> {
         let quoted = Value::from(base_path).to_string();
-        TEXT.replacen("{url: /api/v1,", &format!("{{url: {quoted},"), 1)
-            .into_bytes()
+        TEXT.replacen("{url: /api/v1,", &format!("{{url: {quoted},"), 1).into_bytes()
     }
 
     /// What an operation answers with a status, for checks of answers.
     #[cfg(test)]
     pub(crate) fn answer(&self, id: &str, status: &str) -> Option<Schema> {
         let resolved = resolve(&self.source, &self.source).ok()?;
-        let spec = self
-            .operations
-            .iter()
-            .find(|operation| operation.id == id)?;
-        let operation = resolved
-            .get("paths")?
-            .get(&spec.path)?
-            .get(&spec.method.as_str().to_ascii_lowercase())?;
+        let spec = self.operations.iter().find(|operation| operation.id == id)?;
+        let operation = resolved.get("paths")?.get(&spec.path)?.get(&spec.method.as_str().to_ascii_lowercase())?;
         let content = operation.get("responses")?.get(status)?.get("content")?;
-        Schema::compile(
-            content.get("application/json")?.get("schema")?.clone(),
-            Flavour::Response,
-        )
-        .ok()
+        Schema::compile(content.get("application/json")?.get("schema")?.clone(), Flavour::Response).ok()
     }
 }
 
 impl OperationSpec {
-    fn new(
-        path: &str,
-        method: Method,
-        operation: &Ordered,
-        shared: &[Ordered],
-    ) -> Result<Self, DocumentError> {
-        let text = |key: &str| {
-            operation
-                .get(key)
-                .and_then(Ordered::as_str)
-                .map(str::to_owned)
-        };
-        let id = text("operationId")
-            .ok_or_else(|| DocumentError::Lacks(format!("an operationId of {method} {path}")))?;
+    fn new(path: &str, method: Method, operation: &Ordered, shared: &[Ordered]) -> Result<Self, DocumentError> {
+        let text = |key: &str| operation.get(key).and_then(Ordered::as_str).map(str::to_owned);
+        let id =
+            text("operationId").ok_or_else(|| DocumentError::Lacks(format!("an operationId of {method} {path}")))?;
         let of_schema = |error| DocumentError::Schema(id.clone(), error);
-        let own = operation
-            .get("parameters")
-            .map(Ordered::items)
-            .unwrap_or_default();
+        let own = operation.get("parameters").map(Ordered::items).unwrap_or_default();
         let mut parameters = Vec::new();
         for parameter in own.iter().chain(shared) {
             parameters.push(Parameter::new(&id, parameter)?);
         }
-        let body = operation
-            .get("requestBody")
-            .and_then(|body| body.get("content"));
-        let body = body
-            .and_then(|content| content.get("application/json"))
-            .and_then(|json| json.get("schema"));
-        let body = body
-            .map(|schema| Schema::compile(schema.clone(), Flavour::Request))
-            .transpose()
-            .map_err(of_schema)?;
-        Ok(Self {
-            id,
-            method,
-            path: path.to_owned(),
-            parameters,
-            body,
-        })
+        let body = operation.get("requestBody").and_then(|body| body.get("content"));
+        let body = body.and_then(|content| content.get("application/json")).and_then(|json| json.get("schema"));
+        let body =
+            body.map(|schema| Schema::compile(schema.clone(), Flavour::Request)).transpose().map_err(of_schema)?;
+        Ok(Self { id, method, path: path.to_owned(), parameters, body })
     }
 
     pub(crate) fn parameters_in(&self, place: Place) -> impl Iterator<Item = &Parameter> {
-        self.parameters
-            .iter()
-            .filter(move |parameter| parameter.place == place)
+        self.parameters.iter().filter(move |parameter| parameter.place == place)
     }
 }
 
 impl Parameter {
     fn new(operation: &str, parameter: &Ordered) -> Result<Self, DocumentError> {
-        let lacks =
-            |what: &str| DocumentError::Lacks(format!("{what} of a parameter of {operation}"));
-        let name = parameter
-            .get("name")
-            .and_then(Ordered::as_str)
-            .ok_or_else(|| lacks("the name"))?;
+        let lacks = |what: &str| DocumentError::Lacks(format!("{what} of a parameter of {operation}"));
+        let name = parameter.get("name").and_then(Ordered::as_str).ok_or_else(|| lacks("the name"))?;
         let place = match parameter.get("in").and_then(Ordered::as_str) {
             Some("path") => Place::Path,
             Some("query") => Place::Query,
@@ -198,9 +150,7 @@ impl Parameter {
             Some("integer") => Kind::Integer,
             Some("number") => Kind::Number,
             Some("boolean") => Kind::Boolean,
-            Some("array") => Kind::Array {
-                explode: parameter.get("explode") != Some(&Ordered::Bool(false)),
-            },
+            Some("array") => Kind::Array { explode: parameter.get("explode") != Some(&Ordered::Bool(false)) },
             _ if format == Some("path") => Kind::Path,
             _ => Kind::Text,
         };
@@ -230,29 +180,22 @@ fn method_of(name: &str) -> Option<Method> {
 /// gives way to what they say. Recurses over our own document only.
 pub(super) fn resolve(node: &Ordered, root: &Ordered) -> Result<Ordered, DocumentError> {
     match node {
-        Ordered::Array(items) => Ok(Ordered::Array(
-            items
-                .iter()
-                .map(|item| resolve(item, root))
-                .collect::<Result<_, _>>()?,
-        )),
+        Ordered::Array(items) => {
+            Ok(Ordered::Array(items.iter().map(|item| resolve(item, root)).collect::<Result<_, _>>()?))
+        }
         Ordered::Object(members) => {
             let mut out: Vec<(String, Ordered)> = Vec::with_capacity(members.len());
-            let mut put =
-                |key: &str, value: Ordered| match out.iter_mut().find(|(name, _)| name == key) {
-                    Some(member) => member.1 = value,
-                    None => out.push((key.to_owned(), value)),
-                };
+            let mut put = |key: &str, value: Ordered| match out.iter_mut().find(|(name, _)| name == key) {
+                Some(member) => member.1 = value,
+                None => out.push((key.to_owned(), value)),
+            };
             for (key, value) in members.iter().filter(|(key, _)| key != "$ref") {
                 put(key, resolve(value, root)?);
             }
             if let Some(reference) = node.get("$ref").and_then(Ordered::as_str) {
                 let missing = || DocumentError::Reference(reference.to_owned());
                 let path = reference.strip_prefix("#/").ok_or_else(missing)?;
-                let target = path
-                    .split('/')
-                    .try_fold(root, |node, key| node.get(key))
-                    .ok_or_else(missing)?;
+                let target = path.split('/').try_fold(root, |node, key| node.get(key)).ok_or_else(missing)?;
                 for (key, value) in resolve(target, root)?.members() {
                     put(key, value.clone());
                 }

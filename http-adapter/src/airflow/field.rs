@@ -44,11 +44,7 @@ impl FieldErrors {
 
     /// An error if there was anything to complain about.
     pub(crate) fn check(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(self.into_problem())
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(self.into_problem()) }
     }
 
     /// 400 with the complaints as Python writes a dict: `{'nope': ['Unknown field.']}`.
@@ -107,9 +103,7 @@ mod tests {
             problem.body()["detail"],
             "{'include_upstream': ['Missing data for required field.'], 'nope': ['Unknown field.']}"
         );
-        let whole = FieldErrors::whole(
-            "Both 'data_interval_start' and 'data_interval_end' must be specified together",
-        );
+        let whole = FieldErrors::whole("Both 'data_interval_start' and 'data_interval_end' must be specified together");
         assert_eq!(
             whole.into_problem().body()["detail"],
             "{'_schema': [\"Both 'data_interval_start' and 'data_interval_end' must be specified together\"]}"
@@ -120,10 +114,7 @@ mod tests {
     fn fields_pick_members() {
         let entry = json!({"a": 1, "b": 2}).as_object().unwrap().clone();
         let fields = Fields::new(Some(vec!["b".to_owned(), "nope".to_owned()]));
-        assert_eq!(
-            Value::Object(fields.project(entry.clone())),
-            json!({"b": 2})
-        );
+        assert_eq!(Value::Object(fields.project(entry.clone())), json!({"b": 2}));
         assert_eq!(fields.unknown(&["a", "b"]), ["nope"]);
         assert_eq!(Fields::new(None).project(entry.clone()), entry);
     }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -26,7 +25,7 @@ use super::operation::{Access, Operation};
 use super::problem::Problem;
 use super::query::Parameters;
 use super::route::{Route, Router};
-use crate::access::{Authenticator, Authorizer, Principal};
+use crate::access::{Authenticator, Authorizer, Dags, Principal};
 use crate::body::Body;
 
 /// As Airflow's `allowed_payload_size`.
@@ -56,34 +55,20 @@ pub(super) struct Ground<S> {
 
 impl<S> Debug for Ground<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ground")
-            .field("base_path", &self.base_path)
-            .finish_non_exhaustive()
+        f.debug_struct("Ground").field("base_path", &self.base_path).finish_non_exhaustive()
     }
 }
 
 impl<S: Send + Sync + 'static> Ground<S> {
     /// Compiles the document, and routes to `operations`; those of the document that are not among them do not exist.
-    pub(super) fn new(
-        state: Arc<S>,
-        operations: Vec<Operation<S>>,
-        host: super::Host,
-    ) -> Result<Self, BuildError> {
+    pub(super) fn new(state: Arc<S>, operations: Vec<Operation<S>>, host: super::Host) -> Result<Self, BuildError> {
         let document = Document::load().map_err(BuildError::new)?;
-        let operations: BTreeMap<_, _> = operations
-            .into_iter()
-            .map(|operation| (operation.id, operation))
-            .collect();
-        if let Some(unknown) = operations
-            .keys()
-            .find(|id| !document.operations.iter().any(|spec| spec.id == **id))
-        {
-            return Err(BuildError::new(format!(
-                "no operation {unknown} in the OpenAPI document"
-            )));
+        let operations: BTreeMap<_, _> = operations.into_iter().map(|operation| (operation.id, operation)).collect();
+        if let Some(unknown) = operations.keys().find(|id| !document.operations.iter().any(|spec| spec.id == **id)) {
+            return Err(BuildError::new(format!("no operation {unknown} in the OpenAPI document")));
         }
-        let router = Router::new(&document, |spec| operations.contains_key(spec.id.as_str()))
-            .map_err(BuildError::new)?;
+        let router =
+            Router::new(&document, |spec| operations.contains_key(spec.id.as_str())).map_err(BuildError::new)?;
         Ok(Self {
             state,
             document,
@@ -108,9 +93,7 @@ impl<S: Send + Sync + 'static> Ground<S> {
         let (head, body) = request.into_parts();
         let request_id = self.request_id(&head.headers);
         let is_head = head.method == Method::HEAD;
-        let answered = AssertUnwindSafe(self.dispatch(head, body))
-            .catch_unwind()
-            .await;
+        let answered = AssertUnwindSafe(self.dispatch(head, body)).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => problem.into_response(),
@@ -147,15 +130,8 @@ impl<S: Send + Sync + 'static> Ground<S> {
             Route::NoSuchMethod => return Err(Problem::no_such_method()),
         };
         let spec = &self.document.operations[index];
-        let operation = self
-            .operations
-            .get(spec.id.as_str())
-            .ok_or_else(Problem::no_such_path)?;
-        let bytes = if spec.body.is_some() {
-            read_body(&head.headers, body).await?
-        } else {
-            Bytes::new()
-        };
+        let operation = self.operations.get(spec.id.as_str()).ok_or_else(Problem::no_such_path)?;
+        let bytes = if spec.body.is_some() { read_body(&head.headers, body).await? } else { Bytes::new() };
         let body = check::body(spec, &head.headers, &bytes)?;
         drop(bytes);
         let query = check::query(spec, head.uri.query().unwrap_or_default())?;
@@ -181,30 +157,25 @@ impl<S: Send + Sync + 'static> Ground<S> {
         query: &Parameters,
     ) -> Result<Principal, Problem> {
         if matches!(access, Access::Open) {
-            return Ok(Principal {
-                name: None,
-                roles: Default::default(),
-            });
+            return Ok(Principal { name: None, roles: Default::default() });
         }
-        let principal = match (
-            self.authenticator.authenticate(head).await?,
-            &self.anonymous_role,
-        ) {
+        let principal = match (self.authenticator.authenticate(head).await?, &self.anonymous_role) {
             (Some(principal), _) => principal,
             // As in Airflow, wrong credentials are as good as none.
             (None, Some(role)) => Principal::anonymous(role),
             (None, None) => return Err(Problem::unauthorized(self.authenticator.challenge())),
         };
-        let dag = path
-            .text("dag_id")
-            .or_else(|| query.text("dag_id"))
-            .filter(|dag| *dag != "~");
+        let dag = path.text("dag_id").or_else(|| query.text("dag_id")).filter(|dag| *dag != "~");
         for (action, resource, dag) in access.needs(dag) {
-            if !self
-                .authorizer
-                .permits(&principal, action, resource, dag)
-                .await?
-            {
+            let mut permitted = self.authorizer.permits(&principal, action, resource, dag).await?;
+            if !permitted && matches!(access, Access::Dag(_)) && dag.is_none() {
+                // A list of DAGs is for everybody who may do this to one of them; it shows no others.
+                permitted = match self.authorizer.dags(&principal, action).await? {
+                    Dags::All => true,
+                    Dags::Only(ids) => !ids.is_empty(),
+                };
+            }
+            if !permitted {
                 return Err(Problem::forbidden(None));
             }
         }
@@ -213,8 +184,8 @@ impl<S: Send + Sync + 'static> Ground<S> {
 
     fn redirect(&self, path: &str, query: Option<&str>) -> Result<Response<Body>, Problem> {
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let location = HeaderValue::try_from(format!("{}{path}{query}", self.base_path))
-            .map_err(|_| Problem::no_such_path())?;
+        let location =
+            HeaderValue::try_from(format!("{}{path}{query}", self.base_path)).map_err(|_| Problem::no_such_path())?;
         let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
         response.headers_mut().insert(LOCATION, location);
@@ -224,8 +195,7 @@ impl<S: Send + Sync + 'static> Ground<S> {
     /// The caller's id of this request, or a new one.
     fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
         let fits = |value: &&HeaderValue| {
-            (1..=MAX_REQUEST_ID).contains(&value.len())
-                && value.as_bytes().iter().all(u8::is_ascii_graphic)
+            (1..=MAX_REQUEST_ID).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
         };
         match headers.get(REQUEST_ID).filter(fits) {
             Some(id) => id.clone(),
@@ -235,13 +205,9 @@ impl<S: Send + Sync + 'static> Ground<S> {
     }
 
     fn finish(&self, response: &mut Response<Body>, request_id: HeaderValue, is_head: bool) {
-        let length = http_body::Body::size_hint(response.body())
-            .exact()
-            .unwrap_or(0);
+        let length = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
         if response.status() != StatusCode::NO_CONTENT {
-            response
-                .headers_mut()
-                .insert(CONTENT_LENGTH, HeaderValue::from(length));
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -255,10 +221,7 @@ impl<S: Send + Sync + 'static> Ground<S> {
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
-    let bytes: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
         return Err(Problem::headers_too_large());
     }
@@ -271,28 +234,21 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(Problem::body_too_large(MAX_BODY));
     }
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::body_too_large(MAX_BODY)),
-        Err(error) => Err(Problem::bad_request(format!(
-            "Request body cannot be read: {error}"
-        ))),
+        Err(error) => Err(Problem::bad_request(format!("Request body cannot be read: {error}"))),
     }
 }
 
 fn options(methods: &str) -> Response<Body> {
     let mut response = Response::new(Body::default());
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     if let Ok(methods) = HeaderValue::from_str(methods) {
         headers.insert(ALLOW, methods);
     }

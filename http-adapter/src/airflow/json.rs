@@ -10,11 +10,8 @@ use updraft_core::python::float_repr;
 /// Writes `value` as the body of an answer.
 pub(crate) fn to_vec(value: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    let mut serializer =
-        serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(PrettyFormatter::new()));
-    Sorted(value)
-        .serialize(&mut serializer)
-        .expect("a JSON value written to memory cannot fail");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(PrettyFormatter::new()));
+    Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
     out.push(b'\n');
     out
 }
@@ -46,29 +43,47 @@ impl Serialize for Sorted<'_> {
     }
 }
 
-struct AirflowFormatter(PrettyFormatter<'static>);
+/// Writes `value` as Python's `json.dumps` does: on one line, with a blank after commas and colons.
+pub(crate) fn dumps(value: &Value) -> String {
+    let mut out = Vec::with_capacity(64);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(OneLine));
+    Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
 
-impl Formatter for AirflowFormatter {
+/// How Python separates.
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// Numbers and escapes as Python writes them; the rest as `F` does.
+struct AirflowFormatter<F>(F);
+
+impl<F: Formatter> Formatter for AirflowFormatter<F> {
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         writer.write_all(float_repr(value).as_bytes())
     }
 
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
         while let Some(at) = rest.find(|c: char| !c.is_ascii()) {
             let (ascii, tail) = rest.split_at(at);
             writer.write_all(ascii.as_bytes())?;
             let mut chars = tail.chars();
             let mut units = [0; 2];
-            for unit in chars
-                .next()
-                .into_iter()
-                .flat_map(|c| c.encode_utf16(&mut units).to_vec())
-            {
+            for unit in chars.next().into_iter().flat_map(|c| c.encode_utf16(&mut units).to_vec()) {
                 write!(writer, "\\u{unit:04x}")?;
             }
             rest = chars.as_str();
@@ -76,11 +91,7 @@ impl Formatter for AirflowFormatter {
         writer.write_all(rest.as_bytes())
     }
 
-    fn write_char_escape<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        escape: CharEscape,
-    ) -> io::Result<()> {
+    fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
         self.0.write_char_escape(writer, escape)
     }
 
@@ -92,11 +103,7 @@ impl Formatter for AirflowFormatter {
         self.0.end_array(writer)
     }
 
-    fn begin_array_value<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
         self.0.begin_array_value(writer, first)
     }
 
@@ -112,11 +119,7 @@ impl Formatter for AirflowFormatter {
         self.0.end_object(writer)
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
         self.0.begin_object_key(writer, first)
     }
 
@@ -134,6 +137,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn one_line_is_as_python_dumps_it() {
+        let value = json!({"b": [1, "é"], "a": {}, "c": {"d": null, "e": []}});
+        let expected = r#"{"a": {}, "b": [1, "\u00e9"], "c": {"d": null, "e": []}}"#;
+        assert_eq!(dumps(&value), expected);
+    }
 
     #[test]
     fn answers_look_as_airflow_writes_them() {

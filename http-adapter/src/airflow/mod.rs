@@ -6,21 +6,27 @@
 #![allow(dead_code, reason = "until the handlers of all resources have come")]
 
 mod accept;
+mod audit;
 mod call;
 mod check;
+mod cron;
 mod date;
 mod document;
 mod field;
+mod file_token;
 mod ground;
 mod handler;
 mod json;
 mod operation;
 mod page;
+mod param;
 mod problem;
 mod query;
 mod reply;
 mod route;
 mod state;
+mod timetable;
+mod token;
 
 #[cfg(test)]
 mod ground_test;
@@ -37,14 +43,16 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use http::request::Parts;
 use http::{Request, Response};
-use tower_service::Service;
 use updraft_core::clock::Clock;
+use updraft_core::engine::SchedulerStatus;
 use updraft_core::id::IdSource;
+use updraft_core::service::Service;
 
 use crate::access::{AccessError, Authenticator, Authorizer, Principal, RoleAuthorizer};
 use crate::body::Body;
 use ground::Ground;
-pub use state::{State, Vitals};
+use state::State;
+pub use token::TokenKey;
 
 /// Airflow's stable REST API, version 1. Cloning it is cheap.
 ///
@@ -98,15 +106,28 @@ impl BuildError {
 
 impl Airflow {
     /// Begins to build the API. Until an authenticator or an anonymous role is set, it refuses everybody.
-    pub fn builder(state: State, clock: Arc<dyn Clock>, ids: IdSource) -> AirflowBuilder {
-        AirflowBuilder {
-            state,
-            host: Host::new(clock, ids),
-        }
+    pub fn builder(service: Service, clock: Arc<dyn Clock>) -> AirflowBuilder {
+        let host = Host::new(clock, service.ids().clone());
+        let token_key = TokenKey::random(service.ids());
+        AirflowBuilder { state: State { service, token_key, scheduler: None }, host }
     }
 }
 
 impl AirflowBuilder {
+    /// The scheduler of this process, whose health the API then tells.
+    #[must_use]
+    pub fn scheduler(mut self, status: SchedulerStatus) -> Self {
+        self.state.scheduler = Some(status);
+        self
+    }
+
+    /// What signs the tokens of logs; by default a key of this process. Servers that stand for each other share one.
+    #[must_use]
+    pub fn token_key(mut self, key: TokenKey) -> Self {
+        self.state.token_key = key;
+        self
+    }
+
     /// Who says who calls.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
@@ -141,26 +162,16 @@ impl AirflowBuilder {
     /// If the base path is neither empty nor of the form `/a/b`.
     pub fn build(self) -> Result<Airflow, BuildError> {
         let path = &self.host.base_path;
-        let parts_are_named = path.is_empty()
-            || path
-                .strip_prefix('/')
-                .is_some_and(|rest| !rest.split('/').any(str::is_empty));
+        let parts_are_named =
+            path.is_empty() || path.strip_prefix('/').is_some_and(|rest| !rest.split('/').any(str::is_empty));
         if !parts_are_named || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(BuildError::new(format!(
-                "the base path {path:?} is not of the form /a/b"
-            )));
+            return Err(BuildError::new(format!("the base path {path:?} is not of the form /a/b")));
         }
-        Ok(Airflow {
-            ground: Arc::new(Ground::new(
-                Arc::new(self.state),
-                handler::operations(),
-                self.host,
-            )?),
-        })
+        Ok(Airflow { ground: Arc::new(Ground::new(Arc::new(self.state), handler::operations(), self.host)?) })
     }
 }
 
-impl<B> Service<Request<B>> for Airflow
+impl<B> tower_service::Service<Request<B>> for Airflow
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,

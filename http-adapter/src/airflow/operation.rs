@@ -48,25 +48,15 @@ pub(crate) enum Access {
 
 impl Access {
     /// The permissions that are needed, each with the DAG it is about.
-    pub(crate) fn needs<'a>(
-        &self,
-        dag: Option<&'a str>,
-    ) -> Vec<(Action, Resource, Option<&'a str>)> {
+    pub(crate) fn needs<'a>(&self, dag: Option<&'a str>) -> Vec<(Action, Resource, Option<&'a str>)> {
         match self {
             Access::Open => Vec::new(),
             Access::Plain(action, resource) => vec![(*action, *resource, None)],
             Access::Dag(action) => vec![(*action, Resource::Dags, dag)],
             Access::DagPart(action, parts) => {
-                let on_dag = if *action == Action::Read {
-                    Action::Read
-                } else {
-                    Action::Edit
-                };
+                let on_dag = if *action == Action::Read { Action::Read } else { Action::Edit };
                 let named = dag.is_some().then_some((on_dag, Resource::Dags, dag));
-                named
-                    .into_iter()
-                    .chain(parts.iter().map(|part| (*action, *part, dag)))
-                    .collect()
+                named.into_iter().chain(parts.iter().map(|part| (*action, *part, dag))).collect()
             }
         }
     }

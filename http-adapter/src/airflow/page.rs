@@ -17,13 +17,7 @@ pub(super) enum Page {
 }
 
 impl Page {
-    pub(super) const ALL: &[Self] = &[
-        Self::Json,
-        Self::Yaml,
-        Self::Browser,
-        Self::Script,
-        Self::Style,
-    ];
+    pub(super) const ALL: &[Self] = &[Self::Json, Self::Yaml, Self::Browser, Self::Script, Self::Style];
 
     pub(super) fn path(self) -> &'static str {
         match self {
@@ -39,18 +33,9 @@ impl Page {
         let (content_type, body) = match self {
             Self::Json => ("application/json", Body::from(document.json(base_path))),
             Self::Yaml => ("text/yaml", Body::from(Document::yaml(base_path))),
-            Self::Browser => (
-                "text/html; charset=utf-8",
-                Body::from(include_str!("browser.html")),
-            ),
-            Self::Script => (
-                "text/javascript; charset=utf-8",
-                Body::from(include_str!("browser.js")),
-            ),
-            Self::Style => (
-                "text/css; charset=utf-8",
-                Body::from(include_str!("browser.css")),
-            ),
+            Self::Browser => ("text/html; charset=utf-8", Body::from(include_str!("browser.html"))),
+            Self::Script => ("text/javascript; charset=utf-8", Body::from(include_str!("browser.js"))),
+            Self::Style => ("text/css; charset=utf-8", Body::from(include_str!("browser.css"))),
         };
         let mut response = Response::new(body);
         let headers = response.headers_mut();

@@ -7,15 +7,7 @@ use serde_json::Value;
 use super::document::{self, Document};
 use crate::schema::Ordered;
 
-const FAMILIES: [&str; 7] = [
-    "/dags",
-    "/dagSources/",
-    "/eventLogs",
-    "/health",
-    "/importErrors",
-    "/pools",
-    "/version",
-];
+const FAMILIES: [&str; 7] = ["/dags", "/dagSources/", "/eventLogs", "/health", "/importErrors", "/pools", "/version"];
 
 /// Airflow's document, where the machine has it.
 fn reference() -> Option<Value> {
@@ -37,9 +29,7 @@ fn facts(value: Value) -> Value {
         Value::Object(members) => {
             let kept = members.into_iter().filter(|(key, value)| {
                 !(value.is_string()
-                    && (key == "description"
-                        || key == "summary"
-                        || key == "x-openapi-router-controller"))
+                    && (key == "description" || key == "summary" || key == "x-openapi-router-controller"))
                     && !matches!(key.as_str(), "example" | "examples" | "externalDocs")
             });
             kept.map(|(key, value)| (key, facts(value))).collect()
@@ -51,10 +41,7 @@ fn facts(value: Value) -> Value {
 
 fn sorted(parameters: &Value, shared: &Value) -> Vec<String> {
     let own = parameters.as_array().into_iter().flatten();
-    let mut all: Vec<_> = own
-        .chain(shared.as_array().into_iter().flatten())
-        .map(without_optional_false)
-        .collect();
+    let mut all: Vec<_> = own.chain(shared.as_array().into_iter().flatten()).map(without_optional_false).collect();
     all.sort();
     all
 }
@@ -81,18 +68,12 @@ fn the_interface_is_that_of_airflow() {
     for (path, item) in theirs["paths"].as_object().unwrap() {
         let in_family = FAMILIES.iter().any(|family| {
             let family = family.trim_end_matches('/');
-            path.strip_prefix(family)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         if !in_family || path.to_lowercase().contains("dataset") {
             continue;
         }
-        for (method, their) in item
-            .as_object()
-            .unwrap()
-            .iter()
-            .filter(|(method, _)| *method != "parameters")
-        {
+        for (method, their) in item.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters") {
             let our = &ours["paths"][path][method];
             let place = format!("{method} {path}");
             assert_eq!(our["operationId"], their["operationId"], "{place}");
@@ -104,27 +85,14 @@ fn the_interface_is_that_of_airflow() {
                 "{place}"
             );
             assert_eq!(our["requestBody"], their["requestBody"], "{place}");
-            let codes = |operation: &Value| {
-                operation["responses"]
-                    .as_object()
-                    .unwrap()
-                    .keys()
-                    .cloned()
-                    .collect::<Vec<_>>()
-            };
+            let codes =
+                |operation: &Value| operation["responses"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
             assert_eq!(codes(our), codes(their), "{place}");
             for code in codes(our) {
-                assert_eq!(
-                    our["responses"][&code], their["responses"][&code],
-                    "{place} {code}"
-                );
+                assert_eq!(our["responses"][&code], their["responses"][&code], "{place} {code}");
             }
             compared += 1;
         }
     }
-    assert_eq!(
-        compared,
-        Document::load().unwrap().operations.len(),
-        "nothing is ours alone"
-    );
+    assert_eq!(compared, Document::load().unwrap().operations.len(), "nothing is ours alone");
 }

@@ -19,29 +19,27 @@ pub(crate) struct Reply {
 impl Reply {
     /// 200 with JSON.
     pub(crate) fn json(value: &Value) -> Self {
-        Self {
-            status: StatusCode::OK,
-            content_type: "application/json",
-            body: json::to_vec(value),
-        }
+        Self { status: StatusCode::OK, content_type: "application/json", body: json::to_vec(value) }
+    }
+
+    /// 200 with JSON on one line, as the few operations answer that write it themselves.
+    pub(crate) fn json_line(value: &Value) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json", body: json::dumps(value).into_bytes() }
     }
 
     /// 200 with plain text.
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            content_type: "text/plain",
-            body: text.into().into_bytes(),
-        }
+        Self { status: StatusCode::OK, content_type: "text/plain", body: text.into().into_bytes() }
     }
 
     /// 204. It says that it is JSON, as in Airflow.
     pub(crate) fn no_content() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            content_type: "application/json",
-            body: Vec::new(),
-        }
+        Self { status: StatusCode::NO_CONTENT, content_type: "application/json", body: Vec::new() }
+    }
+
+    /// 204 of the operations that say nothing of JSON.
+    pub(crate) fn no_content_page() -> Self {
+        Self { content_type: "text/html; charset=utf-8", ..Self::no_content() }
     }
 
     /// 406: none of the media types that the caller accepts can be given.
@@ -56,9 +54,7 @@ impl Reply {
     pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         response
     }
 }
@@ -68,10 +64,7 @@ impl Problem {
         let mut response = Response::new(Body::from(json::to_vec(&self.body())));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
         }

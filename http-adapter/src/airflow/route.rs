@@ -52,12 +52,7 @@ impl Router {
             };
             tree.insert(path, target)
         };
-        for (index, spec) in document
-            .operations
-            .iter()
-            .enumerate()
-            .filter(|(_, spec)| handled(spec))
-        {
+        for (index, spec) in document.operations.iter().enumerate().filter(|(_, spec)| handled(spec)) {
             insert(&spec.method, pattern(spec), Target::Operation(index))?;
         }
         for page in Page::ALL {
@@ -81,11 +76,7 @@ impl Router {
         if decoded.contains('\0') {
             return Route::NoSuchPath;
         }
-        let wanted = if method == Method::HEAD {
-            &Method::GET
-        } else {
-            method
-        };
+        let wanted = if method == Method::HEAD { &Method::GET } else { method };
         if let Some(route) = self.find(document, wanted, &decoded) {
             return route;
         }
@@ -104,10 +95,7 @@ impl Router {
     }
 
     fn methods(&self, document: &Document, path: &str) -> Vec<&str> {
-        let having = self
-            .trees
-            .iter()
-            .filter(|(method, _)| self.find(document, method, path).is_some());
+        let having = self.trees.iter().filter(|(method, _)| self.find(document, method, path).is_some());
         having.map(|(method, _)| method.as_str()).collect()
     }
 
@@ -136,14 +124,9 @@ impl Router {
 
 /// The path as the tree takes it: `{*key}` where a part may hold slashes.
 fn pattern(spec: &OperationSpec) -> String {
-    let long = spec
-        .parameters_in(Place::Path)
-        .filter(|parameter| parameter.kind == Kind::Path);
+    let long = spec.parameters_in(Place::Path).filter(|parameter| parameter.kind == Kind::Path);
     long.fold(spec.path.clone(), |path, parameter| {
-        path.replace(
-            &format!("{{{}}}", parameter.name),
-            &format!("{{*{}}}", parameter.name),
-        )
+        path.replace(&format!("{{{}}}", parameter.name), &format!("{{*{}}}", parameter.name))
     })
 }
 

@@ -16,18 +16,11 @@ pub(super) fn is_date_time(text: &str) -> bool {
     if !fits {
         return false;
     }
-    let number = |from: usize, to: usize| {
-        head[from..to]
-            .iter()
-            .fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0'))
-    };
+    let number =
+        |from: usize, to: usize| head[from..to].iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
     let date = i32::try_from(number(0, 4)).ok().filter(|year| *year > 0);
     let date = date.and_then(|year| NaiveDate::from_ymd_opt(year, number(5, 7), number(8, 10)));
-    date.is_some()
-        && number(11, 13) < 24
-        && number(14, 16) < 60
-        && number(17, 19) < 60
-        && is_fraction_and_offset(tail)
+    date.is_some() && number(11, 13) < 24 && number(14, 16) < 60 && number(17, 19) < 60 && is_fraction_and_offset(tail)
 }
 
 fn is_fraction_and_offset(tail: &[u8]) -> bool {

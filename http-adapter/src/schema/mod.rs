@@ -3,6 +3,7 @@
 //! Airflow and Director show that library's texts to their callers. The checking is the `jsonschema` crate's; here are
 //! the order in which Python finds violations, its words, and what OpenAPI adds (`nullable`, `readOnly`).
 
+mod best;
 mod format;
 mod ordered;
 mod violation;
@@ -11,6 +12,7 @@ mod wording;
 use jsonschema::{Draft, Keyword, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
+pub(crate) use best::complaint;
 pub(crate) use ordered::{Ordered, quote};
 pub(crate) use violation::Violation;
 
@@ -23,10 +25,7 @@ pub(crate) enum Flavour {
     /// A request's body by OpenAPI 3.0: `readOnly` members must not be sent.
     Request,
     /// A response's body by OpenAPI 3.0.
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "answers are checked in tests only")
-    )]
+    #[cfg_attr(not(test), allow(dead_code, reason = "answers are checked in tests only"))]
     Response,
     /// A parameter: plain draft 4.
     Parameter,
@@ -60,23 +59,14 @@ impl Schema {
         if flavour == Flavour::Request {
             options = options.with_keyword("readOnly", |_, _, _| Ok(Box::new(ReadOnly)));
         }
-        let validator = options
-            .build(&plain)
-            .map_err(|error| SchemaError(error.to_string()))?;
-        Ok(Self {
-            document,
-            validator,
-        })
+        let validator = options.build(&plain).map_err(|error| SchemaError(error.to_string()))?;
+        Ok(Self { document, validator })
     }
 
     /// Checks `instance`; the error is the one that Python's `Validator.validate` raises: the first in its own order.
     ///
     /// `source` gives the instance with the order of its members, which texts show; it is asked for at most once.
-    pub(crate) fn check(
-        &self,
-        instance: &Value,
-        source: impl FnOnce() -> Ordered,
-    ) -> Result<(), Box<Violation>> {
+    pub(crate) fn check(&self, instance: &Value, source: impl FnOnce() -> Ordered) -> Result<(), Box<Violation>> {
         if self.validator.is_valid(instance) {
             return Ok(());
         }
@@ -115,11 +105,8 @@ fn translate(schema: &Ordered, flavour: Flavour) -> Value {
                 Value::Array(options)
             }
             ("required", Ordered::Array(names)) => {
-                let asked: Vec<_> = names
-                    .iter()
-                    .filter(|name| !is_other_side(schema, name, flavour))
-                    .map(Ordered::to_value)
-                    .collect();
+                let asked: Vec<_> =
+                    names.iter().filter(|name| !is_other_side(schema, name, flavour)).map(Ordered::to_value).collect();
                 if asked.is_empty() {
                     continue;
                 }
@@ -133,17 +120,11 @@ fn translate(schema: &Ordered, flavour: Flavour) -> Value {
                 .into(),
             ("items" | "not", Ordered::Object(_)) => translate(value, flavour),
             ("additionalProperties", Ordered::Object(_)) => translate(value, flavour),
-            ("allOf" | "anyOf" | "oneOf", Ordered::Array(options)) => Value::Array(
-                options
-                    .iter()
-                    .map(|option| translate(option, flavour))
-                    .collect(),
-            ),
+            ("allOf" | "anyOf" | "oneOf", Ordered::Array(options)) => {
+                Value::Array(options.iter().map(|option| translate(option, flavour)).collect())
+            }
             // Words and hints for people and generators; some would not be valid in draft 4.
-            (
-                "example" | "default" | "description" | "discriminator" | "deprecated" | "nullable",
-                _,
-            ) => continue,
+            ("example" | "default" | "description" | "discriminator" | "deprecated" | "nullable", _) => continue,
             (_, value) => value.to_value(),
         };
         out.insert(key.clone(), translated);
@@ -153,17 +134,12 @@ fn translate(schema: &Ordered, flavour: Flavour) -> Value {
 
 /// Whether a required member is one that this side of the exchange does not send.
 fn is_other_side(schema: &Ordered, name: &Ordered, flavour: Flavour) -> bool {
-    let member = schema
-        .get("properties")
-        .zip(name.as_str())
-        .and_then(|(members, name)| members.get(name));
+    let member = schema.get("properties").zip(name.as_str()).and_then(|(members, name)| members.get(name));
     let mark = match flavour {
         Flavour::Request => "readOnly",
         Flavour::Response | Flavour::Parameter => "writeOnly",
     };
-    member
-        .and_then(|member| member.get(mark))
-        .is_some_and(Ordered::is_true)
+    member.and_then(|member| member.get(mark)).is_some_and(Ordered::is_true)
 }
 
 #[cfg(test)]
@@ -173,68 +149,36 @@ mod tests {
     fn violation(schema: &str, flavour: Flavour, instance: &str) -> Option<Box<Violation>> {
         let schema = Schema::compile(serde_json::from_str(schema).unwrap(), flavour).unwrap();
         let value: Value = serde_json::from_str(instance).unwrap();
-        schema
-            .check(&value, || serde_json::from_str(instance).unwrap())
-            .err()
+        schema.check(&value, || serde_json::from_str(instance).unwrap()).err()
     }
 
     fn body(schema: &str, instance: &str) -> String {
-        violation(schema, Flavour::Request, instance)
-            .map(|found| found.with_path())
-            .unwrap_or_default()
+        violation(schema, Flavour::Request, instance).map(|found| found.with_path()).unwrap_or_default()
     }
 
     #[test]
     fn words_are_those_of_python() {
         for (schema, instance, expected) in [
             (r#"{"type":"object"}"#, "[]", "[] is not of type 'object'"),
-            (
-                r#"{"type":["string","boolean"]}"#,
-                "1.50",
-                "1.5 is not of type 'string', 'boolean'",
-            ),
-            (
-                r#"{"properties":{"a":{"type":"integer"}}}"#,
-                r#"{"a":true}"#,
-                "True is not of type 'integer' - 'a'",
-            ),
-            (
-                r#"{"properties":{"a":{"type":"integer"}}}"#,
-                r#"{"a":1.0}"#,
-                "1.0 is not of type 'integer' - 'a'",
-            ),
+            (r#"{"type":["string","boolean"]}"#, "1.50", "1.5 is not of type 'string', 'boolean'"),
+            (r#"{"properties":{"a":{"type":"integer"}}}"#, r#"{"a":true}"#, "True is not of type 'integer' - 'a'"),
+            (r#"{"properties":{"a":{"type":"integer"}}}"#, r#"{"a":1.0}"#, "1.0 is not of type 'integer' - 'a'"),
             (
                 r#"{"items":{"type":"string"}}"#,
                 r#"["x",{"b":1,"a":2}]"#,
                 "{'b': 1, 'a': 2} is not of type 'string' - '1'",
             ),
-            (
-                r#"{"items":{"items":{"enum":["a",null]}}}"#,
-                r#"[["b"]]"#,
-                "'b' is not one of ['a', None] - '0.0'",
-            ),
+            (r#"{"items":{"items":{"enum":["a",null]}}}"#, r#"[["b"]]"#, "'b' is not one of ['a', None] - '0.0'"),
             (r#"{"minimum":1}"#, "0", "0 is less than the minimum of 1"),
-            (
-                r#"{"maximum":1}"#,
-                "2.5",
-                "2.5 is greater than the maximum of 1",
-            ),
+            (r#"{"maximum":1}"#, "2.5", "2.5 is greater than the maximum of 1"),
             (r#"{"minItems":1}"#, "[]", "[] should be non-empty"),
             (r#"{"minItems":2}"#, "[1]", "[1] is too short"),
             (r#"{"maxItems":0}"#, "[1]", "[1] is expected to be empty"),
             (r#"{"minLength":1}"#, r#""""#, "'' should be non-empty"),
             (r#"{"maxLength":1}"#, r#""ab""#, "'ab' is too long"),
             (r#"{"pattern":"^a$"}"#, r#""b""#, "'b' does not match '^a$'"),
-            (
-                r#"{"format":"date-time"}"#,
-                r#""x""#,
-                "'x' is not a 'date-time'",
-            ),
-            (
-                r#"{"required":["a","b"]}"#,
-                "{}",
-                "'a' is a required property",
-            ),
+            (r#"{"format":"date-time"}"#, r#""x""#, "'x' is not a 'date-time'"),
+            (r#"{"required":["a","b"]}"#, "{}", "'a' is a required property"),
             (
                 r#"{"additionalProperties":false}"#,
                 r#"{"b":1,"a":1}"#,
@@ -245,22 +189,10 @@ mod tests {
                 r#"{"b":1}"#,
                 "Additional properties are not allowed ('b' was unexpected)",
             ),
-            (
-                r#"{"anyOf":[{"type":"string"},{"type":"null"}]}"#,
-                "1",
-                "1 is not valid under any of the given schemas",
-            ),
-            (
-                r#"{"uniqueItems":true}"#,
-                "[1,1]",
-                "[1, 1] has non-unique elements",
-            ),
+            (r#"{"anyOf":[{"type":"string"},{"type":"null"}]}"#, "1", "1 is not valid under any of the given schemas"),
+            (r#"{"uniqueItems":true}"#, "[1,1]", "[1, 1] has non-unique elements"),
             (r#"{"multipleOf":2}"#, "3", "3 is not a multiple of 2"),
-            (
-                r#"{"not":{"type":"string"}}"#,
-                r#""a""#,
-                "'a' should not be valid under {'type': 'string'}",
-            ),
+            (r#"{"not":{"type":"string"}}"#, r#""a""#, "'a' should not be valid under {'type': 'string'}"),
         ] {
             assert_eq!(body(schema, instance), expected, "{schema} {instance}");
         }
@@ -269,14 +201,8 @@ mod tests {
     #[test]
     fn the_first_violation_is_the_one_that_stands_first_in_the_schema() {
         let schema = r#"{"type":"object","properties":{"z":{"type":"string","readOnly":true},"a":{"type":"integer"}}}"#;
-        assert_eq!(
-            body(schema, r#"{"a":"x","z":"y"}"#),
-            "Property is read-only - 'z'"
-        );
-        assert_eq!(
-            body(schema, r#"{"a":"x","z":1}"#),
-            "1 is not of type 'string' - 'z'"
-        );
+        assert_eq!(body(schema, r#"{"a":"x","z":"y"}"#), "Property is read-only - 'z'");
+        assert_eq!(body(schema, r#"{"a":"x","z":1}"#), "1 is not of type 'string' - 'z'");
         let list = r#"{"items":{"minLength":3,"type":"string"}}"#;
         assert_eq!(body(list, r#"["ab", 1]"#), "'ab' is too short - '0'");
     }
@@ -284,16 +210,9 @@ mod tests {
     #[test]
     fn openapi_marks_are_honoured() {
         assert_eq!(body(r#"{"type":"string","nullable":true}"#, "null"), "");
-        assert_eq!(
-            body(r#"{"type":"string","nullable":true}"#, "1"),
-            "1 is not of type 'string'"
-        );
-        assert_eq!(
-            body(r#"{"type":"string","nullable":true,"enum":["a"]}"#, "null"),
-            ""
-        );
-        let schema =
-            r#"{"required":["id","name"],"properties":{"id":{"type":"integer","readOnly":true}}}"#;
+        assert_eq!(body(r#"{"type":"string","nullable":true}"#, "1"), "1 is not of type 'string'");
+        assert_eq!(body(r#"{"type":"string","nullable":true,"enum":["a"]}"#, "null"), "");
+        let schema = r#"{"required":["id","name"],"properties":{"id":{"type":"integer","readOnly":true}}}"#;
         assert_eq!(body(schema, "{}"), "'name' is a required property");
         assert_eq!(body(schema, r#"{"name":1}"#), "");
         assert!(violation(schema, Flavour::Response, r#"{"name":1}"#).is_some());
@@ -301,12 +220,7 @@ mod tests {
 
     #[test]
     fn the_long_text_shows_the_schema_and_the_instance() {
-        let found = violation(
-            r#"{"type":"integer","minimum":0}"#,
-            Flavour::Parameter,
-            "-1",
-        )
-        .unwrap();
+        let found = violation(r#"{"type":"integer","minimum":0}"#, Flavour::Parameter, "-1").unwrap();
         assert_eq!(
             found.long(),
             "-1 is less than the minimum of 0\n\nFailed validating 'minimum' in schema:\n    {'type': 'integer', 'minimum': 0}\n\nOn instance:\n    -1"

@@ -25,10 +25,7 @@ pub(crate) enum Ordered {
 
 impl Ordered {
     pub(crate) fn get(&self, key: &str) -> Option<&Ordered> {
-        self.members()
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        self.members().iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// The members of an object; none of anything else.
@@ -72,30 +69,40 @@ impl Ordered {
             Ordered::Number(number) => Value::Number(number.clone()),
             Ordered::String(text) => Value::String(text.clone()),
             Ordered::Array(items) => Value::Array(items.iter().map(Ordered::to_value).collect()),
-            Ordered::Object(members) => Value::Object(
-                members
-                    .iter()
-                    .map(|(key, value)| (key.clone(), value.to_value()))
-                    .collect::<Map<_, _>>(),
-            ),
+            Ordered::Object(members) => {
+                Value::Object(members.iter().map(|(key, value)| (key.clone(), value.to_value())).collect::<Map<_, _>>())
+            }
         }
     }
 
     /// Python's `repr`.
     pub(crate) fn repr(&self) -> String {
+        let mut out = String::new();
+        self.write_repr(&mut out);
+        out
+    }
+
+    fn write_repr(&self, out: &mut String) {
         match self {
             Ordered::Array(items) => {
-                let items: Vec<_> = items.iter().map(Ordered::repr).collect();
-                format!("[{}]", items.join(", "))
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { ", " } else { "" });
+                    item.write_repr(out);
+                }
+                out.push(']');
             }
             Ordered::Object(members) => {
-                let members: Vec<_> = members
-                    .iter()
-                    .map(|(key, value)| format!("{}: {}", quote(key), value.repr()))
-                    .collect();
-                format!("{{{}}}", members.join(", "))
+                out.push('{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    out.push_str(if index > 0 { ", " } else { "" });
+                    out.push_str(&quote(key));
+                    out.push_str(": ");
+                    value.write_repr(out);
+                }
+                out.push('}');
             }
-            scalar => python::repr(&scalar.to_value()),
+            scalar => out.push_str(&python::repr(&scalar.to_value())),
         }
     }
 
@@ -120,12 +127,7 @@ impl Ordered {
                     if index > 0 {
                         out.push_str(&format!(",\n{}", " ".repeat(indent + 1)));
                     }
-                    item.write_pretty(
-                        out,
-                        indent + 1,
-                        if last { allowance + 1 } else { 1 },
-                        level + 1,
-                    );
+                    item.write_pretty(out, indent + 1, if last { allowance + 1 } else { 1 }, level + 1);
                 }
                 out.push(']');
             }
@@ -156,13 +158,7 @@ pub(crate) fn quote(text: &str) -> String {
 }
 
 /// A string too long for its line is shown as several, broken after white space.
-fn write_long_string(
-    out: &mut String,
-    text: &str,
-    mut indent: usize,
-    mut allowance: usize,
-    level: usize,
-) {
+fn write_long_string(out: &mut String, text: &str, mut indent: usize, mut allowance: usize, level: usize) {
     if level == 1 {
         indent += 1;
         allowance += 1;
@@ -173,11 +169,7 @@ fn write_long_string(
     for (index, line) in lines.iter().enumerate() {
         let last_line = index + 1 == lines.len();
         let whole = quote(line);
-        let fits = if last_line {
-            room.saturating_sub(allowance)
-        } else {
-            room
-        };
+        let fits = if last_line { room.saturating_sub(allowance) } else { room };
         if whole.chars().count() <= fits {
             chunks.push(whole);
             continue;
@@ -187,11 +179,7 @@ fn write_long_string(
         for (at, word) in words.iter().enumerate() {
             let candidate = format!("{current}{word}");
             let last_word = last_line && at + 1 == words.len();
-            let fits = if last_word {
-                room.saturating_sub(allowance)
-            } else {
-                room
-            };
+            let fits = if last_word { room.saturating_sub(allowance) } else { room };
             if quote(&candidate).chars().count() > fits {
                 if !current.is_empty() {
                     chunks.push(quote(&current));
@@ -243,12 +231,9 @@ impl From<&Value> for Ordered {
             Value::Number(number) => Ordered::Number(number.clone()),
             Value::String(text) => Ordered::String(text.clone()),
             Value::Array(items) => Ordered::Array(items.iter().map(Ordered::from).collect()),
-            Value::Object(members) => Ordered::Object(
-                members
-                    .iter()
-                    .map(|(key, value)| (key.clone(), Ordered::from(value)))
-                    .collect(),
-            ),
+            Value::Object(members) => {
+                Ordered::Object(members.iter().map(|(key, value)| (key.clone(), Ordered::from(value))).collect())
+            }
         }
     }
 }
@@ -272,10 +257,7 @@ impl<'de> Deserialize<'de> for Ordered {
                 Ok(Ordered::Null)
             }
 
-            fn visit_some<D: Deserializer<'de>>(
-                self,
-                deserializer: D,
-            ) -> Result<Ordered, D::Error> {
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Ordered, D::Error> {
                 Ordered::deserialize(deserializer)
             }
 
@@ -342,30 +324,20 @@ mod tests {
 
     #[test]
     fn members_keep_their_order_in_reprs() {
-        assert_eq!(
-            parse(r#"{"b": [1, null, true], "a": "it's"}"#).repr(),
-            r#"{'b': [1, None, True], 'a': "it's"}"#
-        );
-        assert_eq!(
-            parse(r#"{"b": 1, "a": 2, "b": 3}"#).repr(),
-            "{'b': 3, 'a': 2}"
-        );
+        assert_eq!(parse(r#"{"b": [1, null, true], "a": "it's"}"#).repr(), r#"{'b': [1, None, True], 'a': "it's"}"#);
+        assert_eq!(parse(r#"{"b": 1, "a": 2, "b": 3}"#).repr(), "{'b': 3, 'a': 2}");
     }
 
     #[test]
     fn long_values_break_as_pprint_breaks_them() {
-        let schema = parse(
-            r#"{"type": "integer", "readOnly": true, "description": "The number of free slots at the moment."}"#,
-        );
+        let schema =
+            parse(r#"{"type": "integer", "readOnly": true, "description": "The number of free slots at the moment."}"#);
         assert_eq!(
             schema.pretty(),
             "{'type': 'integer',\n 'readOnly': True,\n 'description': 'The number of free slots at the moment.'}"
         );
         let words = Ordered::String("word ".repeat(20));
-        assert_eq!(
-            words.pretty(),
-            format!("('{}'\n '{}')", "word ".repeat(13), "word ".repeat(7))
-        );
+        assert_eq!(words.pretty(), format!("('{}'\n '{}')", "word ".repeat(13), "word ".repeat(7)));
         let nested = Ordered::Array((0..30).map(|n| Ordered::Number(n.into())).collect());
         assert!(nested.pretty().starts_with("[0,\n 1,\n 2,"));
     }

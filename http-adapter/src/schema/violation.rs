@@ -2,24 +2,35 @@
 
 use jsonschema::ValidationError;
 use jsonschema::paths::{Location, LocationSegment};
+use serde_json::Value;
 
 use super::ordered::{Ordered, quote};
 use super::wording;
 
 /// One violation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Violation {
     message: String,
     keyword: String,
     schema_path: String,
     instance_path: String,
     dotted_path: String,
-    schema: String,
-    instance: String,
+    schema: Ordered,
+    instance: Ordered,
 }
 
 impl Violation {
     pub(super) fn new(document: &Ordered, source: &Ordered, error: &ValidationError<'_>) -> Self {
+        Self::within(document, source, error, None)
+    }
+
+    /// The paths are shown from `parent` on, of which the error is a part.
+    pub(super) fn within(
+        document: &Ordered,
+        source: &Ordered,
+        error: &ValidationError<'_>,
+        parent: Option<&ValidationError<'_>>,
+    ) -> Self {
         let schema_path = segments(error.schema_path());
         let instance_path = segments(error.instance_path());
         let (keyword, parents) = match schema_path.split_last() {
@@ -27,18 +38,19 @@ impl Violation {
             _ => (error.kind().keyword().to_owned(), schema_path.as_slice()),
         };
         let schema = find(document, parents).unwrap_or(&Ordered::Null);
-        let instance = find(source, &instance_path)
-            .cloned()
-            .unwrap_or_else(|| Ordered::from(error.instance().as_ref()));
+        let instance =
+            find(source, &instance_path).cloned().unwrap_or_else(|| Ordered::from(error.instance().as_ref()));
+        let (schema_start, instance_start) = parent
+            .map_or((0, 0), |parent| (parent.schema_path().iter().count(), parent.instance_path().iter().count()));
         let dotted: Vec<_> = instance_path.iter().map(ToString::to_string).collect();
         Self {
             message: wording::message(&keyword, schema, &instance, error.kind()),
             keyword,
-            schema_path: as_index(parents),
-            instance_path: as_index(&instance_path),
+            schema_path: as_index(parents.get(schema_start..).unwrap_or_default()),
+            instance_path: as_index(instance_path.get(instance_start..).unwrap_or_default()),
             dotted_path: dotted.join("."),
-            schema: schema.pretty(),
-            instance: instance.pretty(),
+            schema: schema.clone(),
+            instance,
         }
     }
 
@@ -58,10 +70,34 @@ impl Violation {
             self.message,
             quote(&self.keyword),
             self.schema_path,
-            self.schema.replace('\n', "\n    "),
+            self.schema.pretty().replace('\n', "\n    "),
             self.instance_path,
-            self.instance.replace('\n', "\n    "),
+            self.instance.pretty().replace('\n', "\n    "),
         )
+    }
+}
+
+/// Whether what breaks a schema has at least the type that the schema names.
+pub(super) fn is_of_type(document: &Ordered, error: &ValidationError<'_>) -> bool {
+    let schema_path = segments(error.schema_path());
+    let parents = schema_path.split_last().map_or(&[][..], |(_, parents)| parents);
+    let expected = find(document, parents).and_then(|schema| schema.get("type"));
+    let is = |name: &Ordered| match (name.as_str(), error.instance().as_ref()) {
+        (Some("integer"), Value::Number(number)) => {
+            !number.is_f64() || number.as_f64().is_some_and(|n| n.fract() == 0.0)
+        }
+        (Some("number"), Value::Number(_))
+        | (Some("string"), Value::String(_))
+        | (Some("boolean"), Value::Bool(_))
+        | (Some("null"), Value::Null)
+        | (Some("array"), Value::Array(_))
+        | (Some("object"), Value::Object(_)) => true,
+        _ => false,
+    };
+    match expected {
+        Some(Ordered::Array(names)) => names.iter().any(is),
+        Some(name) => is(name),
+        None => false,
     }
 }
 
@@ -79,20 +115,16 @@ fn as_index(segments: &[LocationSegment<'_>]) -> String {
 }
 
 fn find<'a>(root: &'a Ordered, path: &[LocationSegment<'_>]) -> Option<&'a Ordered> {
-    path.iter().try_fold(root, |node, segment| {
-        step(node, segment).map(|(_, child)| child)
-    })
+    path.iter().try_fold(root, |node, segment| step(node, segment).map(|(_, child)| child))
 }
 
 /// The child that a segment names, and its place among its siblings. A pointer does not tell `0` from `"0"`.
 fn step<'a>(node: &'a Ordered, segment: &LocationSegment<'_>) -> Option<(usize, &'a Ordered)> {
     let name = segment.to_string();
     match node {
-        Ordered::Object(members) => members
-            .iter()
-            .enumerate()
-            .find(|(_, (key, _))| *key == name)
-            .map(|(place, (_, child))| (place, child)),
+        Ordered::Object(members) => {
+            members.iter().enumerate().find(|(_, (key, _))| *key == name).map(|(place, (_, child))| (place, child))
+        }
         Ordered::Array(items) => {
             let index: usize = name.parse().ok()?;
             items.get(index).map(|child| (index, child))
@@ -146,10 +178,7 @@ pub(super) fn position(document: &Ordered, error: &ValidationError<'_>) -> Vec<u
         node = child;
     }
     if let jsonschema::error::ValidationErrorKind::Required { property } = error.kind() {
-        let place = node
-            .items()
-            .iter()
-            .position(|name| name.as_str() == property.as_str());
+        let place = node.items().iter().position(|name| name.as_str() == property.as_str());
         position.push(place.unwrap_or(usize::MAX));
     }
     position

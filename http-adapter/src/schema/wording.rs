@@ -10,22 +10,14 @@ pub(super) fn message(keyword: &str, schema: &Ordered, instance: &Ordered, kind:
     let value = schema.get(keyword);
     let limit = || value.map(Ordered::repr).unwrap_or_default();
     let sized = |empty: u64, when_empty: &str, otherwise: &str| {
-        let text = if value.and_then(Ordered::as_u64) == Some(empty) {
-            when_empty
-        } else {
-            otherwise
-        };
+        let text = if value.and_then(Ordered::as_u64) == Some(empty) { when_empty } else { otherwise };
         format!("{shown} {text}")
     };
     match kind {
         Kind::Custom { message, .. } => message.clone(),
         Kind::Type { .. } => {
             let names = match value {
-                Some(Ordered::Array(names)) => names
-                    .iter()
-                    .map(Ordered::repr)
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                Some(Ordered::Array(names)) => names.iter().map(Ordered::repr).collect::<Vec<_>>().join(", "),
                 Some(name) => name.repr(),
                 None => String::new(),
             };
@@ -37,46 +29,22 @@ pub(super) fn message(keyword: &str, schema: &Ordered, instance: &Ordered, kind:
             format!("{} is a required property", Ordered::from(property).repr())
         }
         Kind::AdditionalProperties { unexpected } => unexpected_members(unexpected.clone()),
-        Kind::FalseSchema if keyword == "additionalProperties" => unexpected_members(
-            instance
-                .members()
-                .iter()
-                .map(|(name, _)| name.clone())
-                .collect(),
-        ),
-        Kind::Minimum { limit } => format!(
-            "{shown} is less than the minimum of {}",
-            Ordered::from(limit).repr()
-        ),
-        Kind::Maximum { limit } => format!(
-            "{shown} is greater than the maximum of {}",
-            Ordered::from(limit).repr()
-        ),
+        Kind::FalseSchema if keyword == "additionalProperties" => {
+            unexpected_members(instance.members().iter().map(|(name, _)| name.clone()).collect())
+        }
+        Kind::Minimum { limit } => format!("{shown} is less than the minimum of {}", Ordered::from(limit).repr()),
+        Kind::Maximum { limit } => format!("{shown} is greater than the maximum of {}", Ordered::from(limit).repr()),
         Kind::ExclusiveMinimum { limit } => {
-            format!(
-                "{shown} is less than or equal to the minimum of {}",
-                Ordered::from(limit).repr()
-            )
+            format!("{shown} is less than or equal to the minimum of {}", Ordered::from(limit).repr())
         }
         Kind::ExclusiveMaximum { limit } => {
-            format!(
-                "{shown} is greater than or equal to the maximum of {}",
-                Ordered::from(limit).repr()
-            )
+            format!("{shown} is greater than or equal to the maximum of {}", Ordered::from(limit).repr())
         }
         Kind::MultipleOf { .. } => format!("{shown} is not a multiple of {}", limit()),
-        Kind::MinItems { .. } | Kind::MinLength { .. } => {
-            sized(1, "should be non-empty", "is too short")
-        }
-        Kind::MaxItems { .. } | Kind::MaxLength { .. } => {
-            sized(0, "is expected to be empty", "is too long")
-        }
-        Kind::MinProperties { .. } => {
-            sized(1, "should be non-empty", "does not have enough properties")
-        }
-        Kind::MaxProperties { .. } => {
-            sized(0, "is expected to be empty", "has too many properties")
-        }
+        Kind::MinItems { .. } | Kind::MinLength { .. } => sized(1, "should be non-empty", "is too short"),
+        Kind::MaxItems { .. } | Kind::MaxLength { .. } => sized(0, "is expected to be empty", "is too long"),
+        Kind::MinProperties { .. } => sized(1, "should be non-empty", "does not have enough properties"),
+        Kind::MaxProperties { .. } => sized(0, "is expected to be empty", "has too many properties"),
         Kind::Pattern { .. } => format!("{shown} does not match {}", limit()),
         Kind::Format { format } => format!("{shown} is not a {}", quote(format)),
         Kind::UniqueItems => format!("{shown} has non-unique elements"),
@@ -92,8 +60,5 @@ fn unexpected_members(mut names: Vec<String>) -> String {
     names.sort();
     let verb = if names.len() == 1 { "was" } else { "were" };
     let names: Vec<_> = names.iter().map(|name| quote(name)).collect();
-    format!(
-        "Additional properties are not allowed ({} {verb} unexpected)",
-        names.join(", ")
-    )
+    format!("Additional properties are not allowed ({} {verb} unexpected)", names.join(", "))
 }

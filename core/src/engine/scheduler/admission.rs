@@ -7,7 +7,7 @@ use super::Machines;
 use crate::engine::Plan;
 use crate::engine::ready::{QueueKey, Rank, Ready};
 use crate::id::{AttemptToken, DagVersionId, InstanceKey, RunId, TaskIx};
-use crate::model::{AttemptPhase, PoolUsage};
+use crate::model::{AttemptPhase, Pool, PoolUsage};
 use crate::storage::{Admission, Change, Limit, Transition};
 
 /// What an attempt takes of the limits.
@@ -104,7 +104,7 @@ impl Admissions {
         self.pools_known = true;
         self.pool_slots.clear();
         for usage in pools {
-            let slots = if usage.pool.slots < 0 { i64::MAX } else { i64::from(usage.pool.slots) };
+            let slots = if usage.pool.slots == Pool::UNBOUNDED { i64::MAX } else { i64::from(usage.pool.slots) };
             self.pool_slots.insert(self.names.number(&usage.pool.name), slots);
         }
     }
@@ -121,7 +121,14 @@ impl Admissions {
     }
 
     /// Where an instance stands among others.
-    pub(super) fn rank(&self, version: DagVersionId, run: RunId, logical_date: i64, key: InstanceKey, generation: u64) -> Rank {
+    pub(super) fn rank(
+        &self,
+        version: DagVersionId,
+        run: RunId,
+        logical_date: i64,
+        key: InstanceKey,
+        generation: u64,
+    ) -> Rank {
         let priority = self.layouts.get(&version).map_or(0, |layout| layout.tasks[key.task.index()].priority);
         Rank { priority: Reverse(priority), logical_date, map_index: key.map_index, run, key, generation }
     }

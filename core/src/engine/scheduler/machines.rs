@@ -212,7 +212,8 @@ impl Machines {
         for (&token, live) in &mut self.attempts {
             let (run, key) = live.place;
             if runs.contains(&run) && !live.is_obsolete && live.ended.is_none() {
-                let counts = self.runs.get(&run).is_some_and(|owned| owned.machine.state(key) == Some(TaskState::Running));
+                let counts =
+                    self.runs.get(&run).is_some_and(|owned| owned.machine.state(key) == Some(TaskState::Running));
                 if !counts {
                     live.is_obsolete = true;
                     orphans.push(token);
@@ -227,8 +228,11 @@ impl Machines {
     pub(super) fn started(&self, token: AttemptToken) -> Option<Transition> {
         let live = self.attempts.get(&token)?;
         let owned = self.runs.get(&live.place.0)?;
-        (!live.is_obsolete)
-            .then(|| Transition { run: live.place.0, version: owned.version, change: Change::Started(token) })
+        (!live.is_obsolete).then(|| Transition {
+            run: live.place.0,
+            version: owned.version,
+            change: Change::Started(token),
+        })
     }
 
     /// The executor has ended an attempt.
@@ -324,7 +328,12 @@ impl Machines {
         }
     }
 
-    pub(super) fn fire_timers(&mut self, now: DateTime<Utc>, admissions: &mut Admissions, pending: &mut Vec<Transition>) {
+    pub(super) fn fire_timers(
+        &mut self,
+        now: DateTime<Utc>,
+        admissions: &mut Admissions,
+        pending: &mut Vec<Transition>,
+    ) {
         while let Some((due, (run, key), generation)) = self.timers.first().copied() {
             if due > now {
                 return;
@@ -380,7 +389,9 @@ impl Machines {
                     let Some(owned) = self.runs.get_mut(&run) else { continue };
                     owned.machine.run_try(admission.key);
                     let machine = &owned.machine;
-                    let Some(holding) = admissions.holding(machine.plan().version(), admission.key, run) else { continue };
+                    let Some(holding) = admissions.holding(machine.plan().version(), admission.key, run) else {
+                        continue;
+                    };
                     let live = Live {
                         place: (run, admission.key),
                         try_number: admission.try_number,

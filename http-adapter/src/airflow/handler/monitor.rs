@@ -16,32 +16,24 @@ const VERSION: &str = "2.11.2";
 const SILENCE: TimeDelta = TimeDelta::seconds(30);
 
 pub(super) fn operations() -> Vec<Operation<State>> {
-    vec![
-        operation!(get_health, Access::Open, get_health),
-        operation!(get_version, Access::Open, get_version),
-    ]
+    vec![operation!(get_health, Access::Open, get_health), operation!(get_version, Access::Open, get_version)]
 }
 
 async fn get_health(call: Call) -> Answer {
-    let storage = call.state.vitals.storage_answers().await;
-    let heartbeat = if storage {
-        call.state.vitals.scheduler_heartbeat().await
-    } else {
-        None
-    };
-    Ok(Reply::json(&health(
-        storage,
-        heartbeat,
-        call.state.clock.now(),
-    )))
+    let now = call.state.service.now().await.ok();
+    let scheduler = call.state.scheduler.as_ref();
+    let heartbeat = scheduler.and_then(|status| status.latest_heartbeat());
+    Ok(Reply::json(&health(now, heartbeat)))
 }
 
-fn health(storage: bool, heartbeat: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Value {
+/// `now` is none if the storage does not answer.
+fn health(now: Option<DateTime<Utc>>, heartbeat: Option<DateTime<Utc>>) -> Value {
+    let alive = now.zip(heartbeat).is_some_and(|(now, at)| now - at <= SILENCE);
     let word = |healthy| if healthy { "healthy" } else { "unhealthy" };
     json!({
-        "metadatabase": {"status": word(storage)},
+        "metadatabase": {"status": word(now.is_some())},
         "scheduler": {
-            "status": word(heartbeat.is_some_and(|at| now - at <= SILENCE)),
+            "status": word(alive),
             "latest_scheduler_heartbeat": date::show_option(heartbeat),
         },
         // Both work inside the scheduler here, as in an Airflow that runs neither on its own.
@@ -61,19 +53,11 @@ mod tests {
     #[test]
     fn a_silent_scheduler_is_not_healthy() {
         let at: DateTime<Utc> = "2024-01-01T00:00:00Z".parse().unwrap();
-        let status = |seconds| {
-            health(true, Some(at), at + TimeDelta::seconds(seconds))["scheduler"]["status"].clone()
-        };
+        let status = |seconds| health(Some(at + TimeDelta::seconds(seconds)), Some(at))["scheduler"]["status"].clone();
         assert_eq!(status(30), "healthy");
         assert_eq!(status(31), "unhealthy");
-        assert_eq!(health(true, None, at)["scheduler"]["status"], "unhealthy");
-        assert_eq!(
-            health(false, None, at)["metadatabase"]["status"],
-            "unhealthy"
-        );
-        assert_eq!(
-            health(true, Some(at), at)["scheduler"]["latest_scheduler_heartbeat"],
-            "2024-01-01T00:00:00+00:00"
-        );
+        assert_eq!(health(Some(at), None)["scheduler"]["status"], "unhealthy");
+        assert_eq!(health(None, None)["metadatabase"]["status"], "unhealthy");
+        assert_eq!(health(Some(at), Some(at))["scheduler"]["latest_scheduler_heartbeat"], "2024-01-01T00:00:00+00:00");
     }
 }

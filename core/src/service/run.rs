@@ -1,0 +1,335 @@
+//! Runs: trigger, mark, clear, annotate, delete.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, FixedOffset, SecondsFormat, SubsecRound, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use super::interval::infer_manual_interval;
+use super::param::check_params;
+use super::task_instance::clear_amendments;
+use super::{Actor, Result, Service, ServiceError};
+use crate::id::DagId;
+use crate::model::{AuditEntry, DagRecord, DagRun, Note, RunState, RunType, StateSet, TaskInstance, TaskState};
+use crate::storage::{
+    Amendment, InstanceAmendment, NewRun, Page, PageRequest, Range, RunQuery, StorageError, Subject, TaskInstanceQuery,
+};
+
+/// Longest text id of a run.
+const MAX_RUN_ID: usize = 250;
+
+/// How many moments are tried for a run whose logical date is free to choose.
+const MAX_DATE_ATTEMPTS: i64 = 1000;
+
+/// A run that a client asks for.
+#[derive(Debug, Clone, Default)]
+pub struct TriggerRequest {
+    /// Its text id; made from its type and logical date if absent or empty.
+    pub run_id: Option<String>,
+    /// The moment that it stands for; now if absent.
+    pub logical_date: Option<DateTime<FixedOffset>>,
+    /// Start and end of the data that it covers; as the DAG's schedule says if absent.
+    pub data_interval: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// What it is given.
+    pub conf: Map<String, Value>,
+    /// A remark.
+    pub note: Option<String>,
+}
+
+impl Service {
+    /// A DAG that a run can be triggered of.
+    ///
+    /// # Errors
+    /// `NotFound` if it does not exist or nobody declares it any more; `Conflict` if an import error is why nobody does.
+    pub async fn dag_to_trigger(&self, dag_id: &str) -> Result<DagRecord> {
+        let record = self.storage.dag(dag_id).await?;
+        if record.has_import_errors {
+            return Err(ServiceError::Conflict(Subject::Dag(dag_id.into()), "its file has import errors".into()));
+        }
+        if !record.is_active {
+            return Err(ServiceError::NotFound(Subject::Dag(dag_id.into())));
+        }
+        Ok(record)
+    }
+
+    /// Creates a run of a DAG that [`Service::dag_to_trigger`] gave.
+    ///
+    /// # Errors
+    /// `AlreadyExists` for a run with the same logical date (looked at first) or text id; `Invalid` for a text id that
+    /// may not be used; `InvalidParam` if the conf does not fit the DAG's parameters.
+    pub async fn trigger(&self, dag: &DagRecord, request: TriggerRequest, actor: &Actor) -> Result<DagRun> {
+        let now = self.now().await?;
+        if let Err(error) = check_trigger(dag, &request) {
+            // That such a run exists already is said before anything else about the request.
+            self.check_is_new(dag, &request).await?;
+            return Err(error);
+        }
+        let is_free = request.logical_date.is_none();
+        let mut logical_date = request.logical_date.unwrap_or_else(|| now.fixed_offset()).trunc_subsecs(6);
+        let mut attempts = 0;
+        loop {
+            let run = new_run(dag, &request, logical_date, actor);
+            let created = self.storage.create_runs(now, vec![run]).await?.pop();
+            match created {
+                Some(Ok(run)) => return Ok(run),
+                // Two clients may ask within the same microsecond.
+                Some(Err(StorageError::AlreadyExists(Subject::LogicalDate(..))))
+                    if is_free && attempts < MAX_DATE_ATTEMPTS =>
+                {
+                    attempts += 1;
+                    logical_date += TimeDelta::microseconds(attempts);
+                }
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(StorageError::Internal("a created run was not returned".into()).into()),
+            }
+        }
+    }
+
+    async fn check_is_new(&self, dag: &DagRecord, request: &TriggerRequest) -> Result<()> {
+        let dag_ids = Some(BTreeSet::from([dag.dag_id().clone()]));
+        let page = PageRequest { limit: 1, offset: 0 };
+        if let Some(date) = request.logical_date {
+            let date = date.trunc_subsecs(6).to_utc();
+            let logical_date = Range { at_least: Some(date), at_most: Some(date) };
+            let query = RunQuery { dag_ids: dag_ids.clone(), logical_date, page, ..RunQuery::default() };
+            if self.storage.dag_runs(&query).await?.total > 0 {
+                return Err(ServiceError::AlreadyExists(Subject::LogicalDate(dag.dag_id().to_string(), date)));
+            }
+        }
+        if let Some(run_id) = &request.run_id {
+            let query =
+                RunQuery { dag_ids, run_ids: Some(BTreeSet::from([run_id.clone()])), page, ..RunQuery::default() };
+            if self.storage.dag_runs(&query).await?.total > 0 {
+                return Err(ServiceError::AlreadyExists(Subject::DagRun(dag.dag_id().to_string(), run_id.clone())));
+            }
+        }
+        Ok(())
+    }
+
+    /// A run.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn dag_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun> {
+        Ok(self.storage.dag_run(dag_id, run_id).await?)
+    }
+
+    /// A page of runs.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>> {
+        Ok(self.storage.dag_runs(query).await?)
+    }
+
+    /// Sets the state of a run and, for a finished one, of its task instances: `success` makes all succeed, `failed` makes
+    /// those fail that are under way and skips those that have not started. Teardowns are left to do their work, and then
+    /// the engine ends the run. `queued` starts the run over, without touching its instances.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for a state that cannot be set.
+    pub async fn set_run_state(&self, dag_id: &str, run_id: &str, state: RunState, actor: &Actor) -> Result<DagRun> {
+        let run = self.storage.dag_run(dag_id, run_id).await?;
+        let (instances, waits_for_teardown) = match state {
+            RunState::Queued => (Vec::new(), false),
+            RunState::Success => {
+                let instances = self.instances_of(dag_id, run_id).await?;
+                let has_teardown = instances.iter().any(is_teardown);
+                (mark_success(&instances), has_teardown)
+            }
+            RunState::Failed => {
+                let instances = self.instances_of(dag_id, run_id).await?;
+                let has_teardown =
+                    instances.iter().any(|instance| is_teardown(instance) && !instance.state.is_finished());
+                (mark_failed(&instances), has_teardown)
+            }
+            RunState::Running => return Err(ServiceError::invalid("state", "a run starts by itself once it may")),
+        };
+        // A run that has the state keeps its dates.
+        let state = (state != run.state && !waits_for_teardown).then_some(state);
+        let audit = run_audit(actor, "update_dag_run_state", dag_id, run_id);
+        self.amend_run(Amendment { run: run.id, state, instances }, audit).await
+    }
+
+    /// The task instances of a run that [`Service::clear_run`] starts over.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn run_to_clear(&self, dag_id: &str, run_id: &str) -> Result<Vec<TaskInstance>> {
+        self.storage.dag_run(dag_id, run_id).await?;
+        self.instances_of(dag_id, run_id).await
+    }
+
+    /// Starts all task instances of a run over, and the run itself if it has ended.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn clear_run(&self, dag_id: &str, run_id: &str, actor: &Actor) -> Result<DagRun> {
+        let run = self.storage.dag_run(dag_id, run_id).await?;
+        let instances = self.instances_of(dag_id, run_id).await?;
+        let audit = run_audit(actor, "clear_dag_run", dag_id, run_id);
+        let amendment = clear_amendments(&instances, StateSet::ALL, true).pop();
+        let amendment = amendment.unwrap_or(Amendment { run: run.id, state: None, instances: Vec::new() });
+        self.amend_run(amendment, audit).await
+    }
+
+    /// Sets a run's remark.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn set_run_note(
+        &self,
+        dag_id: &str,
+        run_id: &str,
+        note: Option<String>,
+        actor: &Actor,
+    ) -> Result<DagRun> {
+        let run = self.storage.dag_run(dag_id, run_id).await?;
+        let now = self.now().await?;
+        let audit = run_audit(actor, "set_dag_run_note", dag_id, run_id);
+        let note = note.map(|content| Note { content, user: actor.user().map(Into::into) });
+        Ok(self.storage.set_run_note(now, run.id, note, Some(audit)).await?)
+    }
+
+    /// Forgets a run with all that belongs to it.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn delete_run(&self, dag_id: &str, run_id: &str, actor: &Actor) -> Result<()> {
+        let run = self.storage.dag_run(dag_id, run_id).await?;
+        self.storage.delete_run(run.id, Some(run_audit(actor, "delete_dag_run", dag_id, run_id))).await?;
+        if let Err(error) = self.logs.delete_run(dag_id, run_id).await {
+            tracing::warn!(%error, dag_id, run_id, "the logs of a deleted run remain");
+        }
+        Ok(())
+    }
+
+    async fn instances_of(&self, dag_id: &str, run_id: &str) -> Result<Vec<TaskInstance>> {
+        let query = TaskInstanceQuery {
+            dag_ids: Some(BTreeSet::from([DagId::from(dag_id)])),
+            run_ids: Some(BTreeSet::from([run_id.to_owned()])),
+            ..TaskInstanceQuery::default()
+        };
+        Ok(self.storage.task_instances(&query).await?.items)
+    }
+
+    async fn amend_run(&self, amendment: Amendment, audit: AuditEntry) -> Result<DagRun> {
+        let now = self.now().await?;
+        let amended = self.storage.amend_runs(now, vec![amendment], Some(audit)).await?.pop();
+        let (run, _) = amended.ok_or_else(|| StorageError::Internal("an amended run was not returned".into()))?;
+        Ok(run)
+    }
+}
+
+fn run_audit(actor: &Actor, operation: &str, dag_id: &str, run_id: &str) -> AuditEntry {
+    AuditEntry { dag_id: Some(dag_id.into()), run_id: Some(run_id.into()), ..actor.audit(operation) }
+}
+
+fn is_teardown(instance: &TaskInstance) -> bool {
+    instance.task().is_some_and(|task| task.is_teardown)
+}
+
+fn mark_success(instances: &[TaskInstance]) -> Vec<(crate::id::InstanceKey, InstanceAmendment)> {
+    let mark = InstanceAmendment::Mark { state: TaskState::Success, only: StateSet::ALL };
+    instances.iter().filter(|instance| !is_teardown(instance)).map(|instance| (instance.key, mark.clone())).collect()
+}
+
+fn mark_failed(instances: &[TaskInstance]) -> Vec<(crate::id::InstanceKey, InstanceAmendment)> {
+    let is_under_way = |state| matches!(state, TaskState::Running | TaskState::Deferred | TaskState::UpForReschedule);
+    instances
+        .iter()
+        .filter(|instance| !instance.state.is_finished() && !is_teardown(instance))
+        .map(|instance| {
+            let state = if is_under_way(instance.state) { TaskState::Failed } else { TaskState::Skipped };
+            // Whatever an instance has become meanwhile, nothing of a failed run goes on.
+            (instance.key, InstanceAmendment::Mark { state, only: StateSet::FINISHED.complement() })
+        })
+        .collect()
+}
+
+fn check_trigger(dag: &DagRecord, request: &TriggerRequest) -> Result<()> {
+    if let Some(run_id) = request.run_id.as_deref().filter(|run_id| !run_id.is_empty()) {
+        check_run_id(run_id)?;
+    }
+    check_params(&dag.dag().params, &request.conf)
+}
+
+/// A manual run's id must not look like one of another type, and must be fit for a path.
+fn check_run_id(run_id: &str) -> Result<()> {
+    let kind = RunType::from_run_id(run_id);
+    if kind != RunType::Manual {
+        let text = format!("A manual DAG run cannot use ID '{run_id}' since it is reserved for {kind} runs");
+        return Err(ServiceError::invalid("dag_run_id", text));
+    }
+    if run_id.chars().count() > MAX_RUN_ID {
+        return Err(ServiceError::invalid("dag_run_id", format!("Longer than maximum length {MAX_RUN_ID}.")));
+    }
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.~:+-".contains(c);
+    if !run_id.chars().all(is_allowed) {
+        let shown = crate::python::str_repr(run_id);
+        let text =
+            format!("The provided run ID {shown} is invalid. It does not match the pattern '^[A-Za-z0-9_.~:+-]+$'");
+        return Err(ServiceError::invalid("dag_run_id", text));
+    }
+    Ok(())
+}
+
+fn new_run(dag: &DagRecord, request: &TriggerRequest, logical_date: DateTime<FixedOffset>, actor: &Actor) -> NewRun {
+    let run_id = match request.run_id.as_deref() {
+        None | Some("") => format!("{}__{}", RunType::Manual, isoformat(logical_date)),
+        Some(run_id) => run_id.to_owned(),
+    };
+    let date = logical_date.to_utc();
+    let interval =
+        request.data_interval.unwrap_or_else(|| infer_manual_interval(&dag.dag().schedule, &dag.dag().timezone, date));
+    let note = request.note.clone().filter(|note| !note.is_empty());
+    let audit = AuditEntry { dag_id: Some(dag.dag_id().clone()), ..actor.audit("post_dag_run") };
+    NewRun {
+        dag_version: dag.version.id,
+        run_id,
+        run_type: RunType::Manual,
+        state: RunState::Queued,
+        logical_date: date,
+        data_interval_start: interval.0,
+        data_interval_end: interval.1,
+        external_trigger: true,
+        conf: Value::Object(request.conf.clone()),
+        note: note.map(|content| Note { content, user: actor.user().map(Into::into) }),
+        audit: Some(audit),
+    }
+}
+
+/// A date as ids of runs hold it: microseconds where there are any, and the offset that it was given with.
+fn isoformat(date: DateTime<FixedOffset>) -> String {
+    let format = if date.timestamp_subsec_micros() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
+    date.to_rfc3339_opts(format, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_runs_are_checked() {
+        let text = |run_id: &str| check_run_id(run_id).err().map(|error| error.to_string());
+        assert_eq!(text("manual__2024-03-13T00:00:00+00:00"), None);
+        assert_eq!(text("rec_1.a~b:c+d-E"), None);
+        assert_eq!(
+            text("scheduled__x").as_deref(),
+            Some("dag_run_id: A manual DAG run cannot use ID 'scheduled__x' since it is reserved for scheduled runs")
+        );
+        for bad in ["rec/slash", "rec space", "rec_é", "a\n"] {
+            assert!(text(bad).is_some(), "{bad}");
+        }
+        assert_eq!(text(&"r".repeat(250)), None);
+        assert!(text(&"r".repeat(251)).is_some());
+    }
+
+    #[test]
+    fn generated_ids_keep_the_offset_of_the_date() {
+        let date = DateTime::parse_from_rfc3339("2024-03-02T02:00:00+02:00").unwrap();
+        assert_eq!(isoformat(date), "2024-03-02T02:00:00+02:00");
+        let date = DateTime::parse_from_rfc3339("2024-03-03T01:02:03.5Z").unwrap();
+        assert_eq!(isoformat(date), "2024-03-03T01:02:03.500000+00:00");
+    }
+}

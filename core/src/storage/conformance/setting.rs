@@ -1,0 +1,155 @@
+//! Variables, connections, import errors, users and roles.
+
+use super::world::{World, assert_err, at, audit};
+use super::{Trial, naive};
+use crate::model::{Connection, ImportError, Role, User, Variable};
+use crate::storage::{EventLogQuery, ImportErrorOrder, OrderBy, PageRequest, StorageError};
+
+fn variable(key: &str, value: &str) -> Variable {
+    Variable { id: 0, key: key.into(), value: value.into(), description: None, is_encrypted: false }
+}
+
+/// Variables are made, replaced under their id, listed in the order of creation and removed.
+pub async fn variables_are_kept(trial: &dyn Trial) {
+    let world = World::new(trial);
+    for key in ["z", "a", "m"] {
+        world.storage.put_variable(variable(key, "1"), audit("create")).await.unwrap();
+    }
+    let before = world.storage.variable("z").await.unwrap();
+    let new = Variable { description: Some("text".into()), is_encrypted: true, ..variable("z", "2") };
+    let after = world.storage.put_variable(new.clone(), audit("edit")).await.unwrap();
+    assert_eq!(after, Variable { id: before.id, ..new });
+    assert_eq!(world.storage.variable("z").await.unwrap(), after);
+    let page = world.storage.variables(PageRequest { limit: 2, offset: 0 }).await.unwrap();
+    assert_eq!((page.items.iter().map(|v| &*v.key).collect::<Vec<_>>(), page.total), (vec!["z", "a"], 3));
+    world.storage.delete_variable("a", audit("delete")).await.unwrap();
+    assert_err!(world.storage.variable("a").await, StorageError::NotFound(_));
+    assert_err!(world.storage.delete_variable("a", audit("no")).await, StorageError::NotFound(_));
+    let page = world.storage.variables(PageRequest { limit: 9, offset: 1 }).await.unwrap();
+    assert_eq!((page.items.iter().map(|v| &*v.key).collect::<Vec<_>>(), page.total), (vec!["m"], 2));
+    assert_eq!(world.storage.events(&EventLogQuery::default()).await.unwrap().total, 5);
+}
+
+/// Connections are made, replaced under their id, listed in the order of creation and removed.
+pub async fn connections_are_kept(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let connection =
+        |conn_id: &str| Connection { conn_id: conn_id.into(), conn_type: "http".into(), ..Connection::default() };
+    for id in ["z", "a", "m"] {
+        world.storage.put_connection(connection(id), audit("create")).await.unwrap();
+    }
+    let before = world.storage.connection("z").await.unwrap();
+    let new = Connection {
+        host: Some("h".into()),
+        port: Some(80),
+        password: Some("secret".into()),
+        is_encrypted: true,
+        ..connection("z")
+    };
+    let after = world.storage.put_connection(new.clone(), audit("edit")).await.unwrap();
+    assert!(after == Connection { id: before.id, ..new } && world.storage.connection("z").await.unwrap() == after);
+    let page = world.storage.connections(PageRequest { limit: 2, offset: 0 }).await.unwrap();
+    assert_eq!((page.items.iter().map(|c| &*c.conn_id).collect::<Vec<_>>(), page.total), (vec!["z", "a"], 3));
+    world.storage.delete_connection("a", audit("delete")).await.unwrap();
+    assert_err!(world.storage.connection("a").await, StorageError::NotFound(_));
+    assert_err!(world.storage.delete_connection("a", audit("no")).await, StorageError::NotFound(_));
+    assert_eq!(world.storage.events(&EventLogQuery::default()).await.unwrap().total, 5);
+}
+
+/// A file has one import error at most; it keeps its id for as long as there is one.
+pub async fn a_file_has_one_import_error(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let set = |time, text| world.storage.set_import_error(at(time), "/f", text);
+    let all = || async { world.storage.import_errors(None, PageRequest::ALL).await.unwrap().items };
+    set(1, None).await.unwrap();
+    assert!(all().await.is_empty());
+    set(1, Some("one")).await.unwrap();
+    let first = all().await.remove(0);
+    assert_eq!((first.timestamp, &*first.filename, &*first.stack_trace), (at(1), "/f", "one"));
+    assert_eq!(world.storage.import_error(first.id).await.unwrap(), first);
+    set(2, Some("two")).await.unwrap();
+    let expected = ImportError { timestamp: at(2), stack_trace: "two".into(), ..first.clone() };
+    assert_eq!(all().await, [expected]);
+    set(3, None).await.unwrap();
+    assert_err!(world.storage.import_error(first.id).await, StorageError::NotFound(_));
+    set(4, Some("one")).await.unwrap();
+    assert!(all().await[0].id > first.id);
+}
+
+/// Each order and page of import errors is what a naive sort gives.
+pub async fn import_error_orders_agree_with_a_naive_sort(trial: &dyn Trial) {
+    let world = World::new(trial);
+    for (index, file) in ["z", "b", "y", "a", "x", "c"].into_iter().enumerate() {
+        let time = at(i64::try_from(index % 3).unwrap());
+        world.storage.set_import_error(time, file, Some(&format!("text {}", index % 2))).await.unwrap();
+    }
+    let all = world.storage.import_errors(None, PageRequest::ALL).await.unwrap().items;
+    assert!(all.len() == 6 && all.is_sorted_by_key(|error| error.id), "in the order of writing, unless told otherwise");
+    let orders: Vec<(ImportErrorOrder, naive::Compare<ImportError>)> = vec![
+        (ImportErrorOrder::Id, naive::by(|error: &ImportError| error.id)),
+        (ImportErrorOrder::Timestamp, naive::by(|error: &ImportError| error.timestamp)),
+        (ImportErrorOrder::Filename, naive::by(|error: &ImportError| error.filename.clone())),
+        (ImportErrorOrder::StackTrace, naive::by(|error: &ImportError| error.stack_trace.clone())),
+    ];
+    for (field, compare) in orders {
+        for descending in [false, true] {
+            for page in naive::PAGES {
+                let got = world.storage.import_errors(Some(OrderBy { field, descending }), page).await.unwrap();
+                let expected = naive::list(&all, descending, &compare, page);
+                assert_eq!((got.items, got.total), expected, "{field:?} {descending} {page:?}");
+            }
+        }
+    }
+}
+
+fn user(username: &str) -> User {
+    User {
+        id: 0,
+        username: username.into(),
+        email: format!("{username}@example.com"),
+        first_name: "Ada".into(),
+        last_name: "L".into(),
+        active: true,
+        roles: ["Admin".into()].into(),
+        password_hash: "$argon2id$".into(),
+        created_on: at(0),
+        changed_on: at(0),
+    }
+}
+
+/// Users are made, replaced under their id, listed in the order of creation and removed; emails are unique.
+pub async fn users_are_kept(trial: &dyn Trial) {
+    let world = World::new(trial);
+    assert!(world.storage.users().await.unwrap().is_empty());
+    for name in ["z", "a"] {
+        world.storage.put_user(user(name)).await.unwrap();
+    }
+    let before = world.storage.user("z").await.unwrap();
+    let new = User { active: false, changed_on: at(9), ..user("z") };
+    let after = world.storage.put_user(new.clone()).await.unwrap();
+    assert_eq!(after, User { id: before.id, ..new });
+    let names: Vec<_> = world.storage.users().await.unwrap().into_iter().map(|user| user.username).collect();
+    assert_eq!(names, ["z", "a"]);
+    let taken = User { email: "z@example.com".into(), ..user("b") };
+    assert_err!(world.storage.put_user(taken).await, StorageError::AlreadyExists(_));
+    assert_err!(world.storage.user("b").await, StorageError::NotFound(_));
+    world.storage.delete_user("z").await.unwrap();
+    assert_err!(world.storage.user("z").await, StorageError::NotFound(_));
+    assert_err!(world.storage.delete_user("z").await, StorageError::NotFound(_));
+}
+
+/// Roles are made, replaced, listed by name and removed.
+pub async fn roles_are_kept(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let role = |name: &str, resource: &str| Role {
+        name: name.into(),
+        permissions: [("can_read".into(), resource.into())].into(),
+    };
+    for (name, resource) in [("Viewer", "DAGs"), ("Admin", "DAGs"), ("Viewer", "Pools")] {
+        world.storage.put_role(role(name, resource)).await.unwrap();
+    }
+    assert_eq!(world.storage.roles().await.unwrap(), [role("Admin", "DAGs"), role("Viewer", "Pools")]);
+    world.storage.delete_role("Admin").await.unwrap();
+    assert_err!(world.storage.delete_role("Admin").await, StorageError::NotFound(_));
+    assert_eq!(world.storage.roles().await.unwrap().len(), 1);
+}

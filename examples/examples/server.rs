@@ -1,0 +1,146 @@
+//! The example server: DAG files in, Airflow's REST API out.
+//!
+//!     cargo run --release --example server
+//!
+//! Options also come from the environment, as `UPDRAFT_…`.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use updraft::http::access::{BasicAuthenticator, RoleAuthorizer, hash_password};
+use updraft::http::server::{Limits, Server};
+use updraft::log::FileLogs;
+use updraft::model::User;
+use updraft::operators::OperatorsConfig;
+use updraft::{MemoryStorage, Updraft};
+
+/// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1.
+#[derive(Debug, Parser)]
+#[command(name = "updraft-server", version)]
+struct Options {
+    /// Where to listen.
+    #[arg(long, env = "UPDRAFT_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// A folder of DAG files; may be repeated. The shipped examples by default.
+    #[arg(long, env = "UPDRAFT_DAGS", value_delimiter = ',')]
+    dags: Vec<PathBuf>,
+    /// An environment variable that DAG files may use; may be repeated, * for all.
+    #[arg(long, env = "UPDRAFT_DAG_ENV", value_delimiter = ',')]
+    dag_env: Vec<String>,
+    /// Where state is kept: memory.
+    #[arg(long, env = "UPDRAFT_STORAGE", default_value = "memory", value_parser = ["memory"])]
+    storage: String,
+    /// The administrator, as USER:PASSWORD; without it a password is made and printed.
+    #[arg(long, env = "UPDRAFT_ADMIN", hide_env_values = true)]
+    admin: Option<String>,
+    /// The role of callers without credentials; none by default.
+    #[arg(long, env = "UPDRAFT_ANONYMOUS_ROLE")]
+    anonymous_role: Option<String>,
+    /// Most tries at a time.
+    #[arg(long, env = "UPDRAFT_PARALLELISM", default_value_t = 32)]
+    parallelism: usize,
+    /// Where logs of tries are kept; a folder of its own in the system's temporary folder by default.
+    #[arg(long, env = "UPDRAFT_LOG_DIR")]
+    log_dir: Option<PathBuf>,
+    /// How many seconds running tries may take to end when the server stops.
+    #[arg(long, env = "UPDRAFT_SHUTDOWN_PATIENCE", default_value_t = 5)]
+    shutdown_patience: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .init();
+    let options = Options::parse();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let clock = Arc::new(updraft::clock::SystemClock::new());
+    let shipped = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dags"));
+    let folders = if options.dags.is_empty() { vec![shipped] } else { options.dags.clone() };
+    let own_logs = || std::env::temp_dir().join(format!("updraft-logs-{}", std::process::id()));
+    let logs = FileLogs::new(options.log_dir.clone().unwrap_or_else(own_logs))?;
+    let operators = OperatorsConfig { python_path: folders.clone(), ..OperatorsConfig::default() };
+    let mut builder = Updraft::builder()
+        .clock(clock.clone())
+        .storage(Arc::new(MemoryStorage::new(clock.clone())))
+        .logs(Arc::new(logs))
+        .builtin_operators(operators)
+        .parallelism(options.parallelism);
+    for folder in &folders {
+        if !folder.is_dir() {
+            return Err(format!("{} is not a folder", folder.display()).into());
+        }
+        builder = builder.dag_folder(folder);
+    }
+    for name in &options.dag_env {
+        builder = builder.dag_env(name);
+    }
+    let updraft = builder.build()?;
+    make_admin(&updraft, options.admin.as_deref()).await?;
+
+    let authenticator = BasicAuthenticator::new(updraft.storage().clone(), clock.clone(), updraft.ids())?;
+    let mut api = updraft.airflow().authenticator(authenticator);
+    if let Some(role) = &options.anonymous_role {
+        if !RoleAuthorizer::new().knows(role) {
+            return Err(format!("'{role}' is not a role; there are Admin, Op, User, Viewer and Public").into());
+        }
+        api = api.anonymous_role(role);
+    }
+    let server = Server::bind(options.listen, Limits::default(), clock)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let address = server.local_addr()?;
+    let running = updraft.start().await?;
+    println!("Updraft listens on http://{address}");
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    server.serve(api.build()?, stop).await;
+    running.shutdown(Duration::from_secs(options.shutdown_patience)).await;
+    Ok(())
+}
+
+/// Stores the administrator.
+async fn make_admin(updraft: &Updraft, given: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let (username, password) = match given {
+        Some(given) => given.split_once(':').ok_or("--admin takes USER:PASSWORD")?,
+        None => ("admin", ""),
+    };
+    let password = match (given, password) {
+        (None, _) => {
+            let mut random = [0; 12];
+            updraft.ids().fill(&mut random);
+            let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+            println!("The administrator is admin:{password}");
+            password
+        }
+        (Some(_), "") => return Err("the administrator's password is empty".into()),
+        (Some(_), password) => password.to_owned(),
+    };
+    let now = updraft.storage().now().await?;
+    let user = User {
+        id: 0,
+        username: username.into(),
+        email: format!("{username}@localhost"),
+        first_name: username.into(),
+        last_name: "Administrator".into(),
+        active: true,
+        roles: ["Admin".to_owned()].into(),
+        password_hash: hash_password(&password, updraft.ids())?,
+        created_on: now,
+        changed_on: now,
+    };
+    updraft.storage().put_user(user).await?;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use updraft_core::model::Connection;
+use updraft_core::operator::{CancelReason, TaskContext, TaskError};
+use updraft_core::storage::StorageError;
+
+use crate::airflow_env::isoformat;
+use crate::template::{Pulled, XComPull};
+use crate::xcom;
+
+/// Longest message of a process.
+const MAX_MESSAGE: u64 = 64 << 20;
+
+/// How a function ended.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// It returned.
+    Returned {
+        /// The result.
+        value: Value,
+        /// The result as Python prints it.
+        shown: String,
+        /// Whether Python takes the result for true; false where nobody asked.
+        holds: bool,
+    },
+    /// It said that there was nothing to do.
+    Skipped,
+    /// It raised; the text is the traceback.
+    Failed(String),
+    /// It raised what no retry mends.
+    FailedForGood(String),
+}
+
+/// Talks with the driver in a process: a line of JSON each way, the driver asks.
+#[derive(Debug)]
+pub(super) struct Channel {
+    to: Option<ChildStdin>,
+    from: Option<BufReader<ChildStdout>>,
+}
+
+impl Channel {
+    pub(super) fn new(to: Option<ChildStdin>, from: Option<ChildStdout>) -> Self {
+        Self { to, from: from.map(BufReader::new) }
+    }
+
+    /// Sends what the driver starts with, and answers until it says how the function ended; `None` if it never does.
+    pub(super) async fn serve(
+        &mut self,
+        context: &TaskContext,
+        start: [&Value; 2],
+    ) -> Result<Option<Reply>, TaskError> {
+        for value in start {
+            self.send(value).await;
+        }
+        let mut line = Vec::new();
+        loop {
+            let Some(from) = &mut self.from else { return Ok(None) };
+            line.clear();
+            // A broken pipe is a process that has ended.
+            let count = from.take(MAX_MESSAGE).read_until(b'\n', &mut line).await.unwrap_or(0);
+            if count == 0 {
+                return Ok(None);
+            }
+            if line.last() != Some(&b'\n') {
+                if count as u64 == MAX_MESSAGE {
+                    return Err(TaskError::failed(format!("a value is larger than {MAX_MESSAGE} bytes")));
+                }
+                return Ok(None);
+            }
+            let message: Map<String, Value> = serde_json::from_slice(&line)
+                .map_err(|error| TaskError::failed(format!("a value is no JSON that can be kept: {error}")))?;
+            if let Some(reply) = ended(&message) {
+                return Ok(Some(reply));
+            }
+            let answer = match answer(context, &message).await {
+                Ok(value) => json!({ "value": value }),
+                Err(StorageError::Fenced) => return Err(TaskError::Cancelled(CancelReason::Obsolete)),
+                Err(error) => json!({ "error": error.to_string() }),
+            };
+            self.send(&answer).await;
+        }
+    }
+
+    async fn send(&mut self, value: &Value) {
+        let Some(to) = &mut self.to else { return };
+        let mut line = value.to_string();
+        line.push('\n');
+        // A process that has ended is noticed when it is read from.
+        let _ = to.write_all(line.as_bytes()).await;
+        let _ = to.flush().await;
+    }
+}
+
+fn text(message: &Map<String, Value>, name: &str) -> String {
+    message.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn ended(message: &Map<String, Value>) -> Option<Reply> {
+    Some(match message.get("end")?.as_str()? {
+        "returned" => Reply::Returned {
+            value: message.get("value").cloned().unwrap_or_default(),
+            shown: text(message, "shown"),
+            holds: message.get("holds").and_then(Value::as_bool).unwrap_or_default(),
+        },
+        "skipped" => Reply::Skipped,
+        "failed_for_good" => Reply::FailedForGood(text(message, "text")),
+        _ => Reply::Failed(text(message, "text")),
+    })
+}
+
+/// What the driver asks for.
+async fn answer(context: &TaskContext, message: &Map<String, Value>) -> Result<Value, StorageError> {
+    let (store, attempt) = (context.store(), context.attempt());
+    let optional = |name: &str| message.get(name).and_then(Value::as_str);
+    match optional("ask").unwrap_or_default() {
+        "xcoms" => {
+            let list = |name: &str| message.get(name).and_then(Value::as_array);
+            let pull = XComPull {
+                task_ids: list("task_ids").map(|ids| ids.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+                dag_id: optional("dag_id").map(str::to_owned),
+                run_id: optional("run_id").map(str::to_owned),
+                key: optional("key").map(str::to_owned),
+                map_indexes: list("map_indexes").map(|indexes| indexes.iter().filter_map(Value::as_i64).collect()),
+                include_prior_dates: message.get("include_prior_dates").and_then(Value::as_bool).unwrap_or_default(),
+                many: message.get("many").and_then(Value::as_bool).unwrap_or_default(),
+            };
+            Ok(match xcom::pull(context, &pull).await? {
+                Pulled::Nothing => Value::Null,
+                Pulled::One(value) => json!({ "one": value }),
+                Pulled::Many(values) => json!({ "many": values }),
+            })
+        }
+        "push" => {
+            let value = message.get("value").cloned().unwrap_or_default();
+            store.set_xcom(attempt, &text(message, "key"), value).await?;
+            Ok(Value::Null)
+        }
+        "variable" => Ok(store.variable(&text(message, "key")).await?.map_or(Value::Null, Value::String)),
+        "connection" => Ok(store.connection(&text(message, "key")).await?.map_or(Value::Null, |found| shown(&found))),
+        "previous_success" => {
+            let dates = store.previous_success(attempt).await?;
+            Ok(dates.map_or(Value::Null, |dates| dates.map(|date| date.map(isoformat)).to_vec().into()))
+        }
+        other => Err(StorageError::Invalid(format!("nobody knows '{other}'"))),
+    }
+}
+
+fn shown(connection: &Connection) -> Value {
+    json!({
+        "conn_id": connection.conn_id,
+        "conn_type": connection.conn_type,
+        "description": connection.description,
+        "host": connection.host,
+        "login": connection.login,
+        "password": connection.password,
+        "schema": connection.schema,
+        "port": connection.port,
+        "extra": connection.extra,
+    })
+}

@@ -1,0 +1,392 @@
+//! Putting an Updraft together.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use updraft_core::clock::{Clock, SystemClock};
+use updraft_core::dag::{BuiltDag, DagBuilder, content_hash};
+use updraft_core::engine::{Scheduler, SchedulerParts, SchedulerSettings, SchedulerStatus};
+use updraft_core::executor::{LocalExecutor, LocalExecutorParts};
+use updraft_core::id::IdSource;
+use updraft_core::log::{LogStore, MemoryLogs};
+use updraft_core::model::{DagRun, TaskEventLog};
+use updraft_core::operator::{CodeTasks, Operator, OperatorInfo, Registry, RenderTemplates, StorageTaskStore};
+use updraft_core::service::{Actor, Service, ServiceError, Settings, TriggerRequest};
+use updraft_core::storage::{DagRegistration, Storage};
+
+use crate::error::{BuildError, StartError};
+use crate::runnable::Registered;
+use crate::running::Running;
+use crate::supervisor::{Down, supervise};
+
+/// An orchestrator: storage, DAGs, operators and settings, put together. It does nothing by itself; [`Updraft::start`]
+/// runs DAGs, [`Updraft::service`] and the wire APIs ask and change.
+#[derive(Debug, Clone)]
+pub struct Updraft {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    storage: Arc<dyn Storage>,
+    service: Service,
+    registry: Arc<Registry>,
+    code: Arc<CodeTasks>,
+    renderer: Option<Arc<dyn RenderTemplates>>,
+    clock: Arc<dyn Clock>,
+    ids: IdSource,
+    dags: Vec<BuiltDag>,
+    settings: BuilderSettings,
+    status: SchedulerStatus,
+}
+
+#[derive(Debug, Clone)]
+struct BuilderSettings {
+    parallelism: usize,
+    scheduler: SchedulerSettings,
+    dags_are_paused_at_creation: bool,
+    #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have folders"))]
+    folders: Vec<PathBuf>,
+    #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have variables"))]
+    dag_env: Vec<String>,
+}
+
+/// Puts an [`Updraft`] together.
+#[derive(Debug)]
+pub struct Builder {
+    storage: Option<Arc<dyn Storage>>,
+    logs: Arc<dyn LogStore>,
+    registry: Registry,
+    renderer: Option<Arc<dyn RenderTemplates>>,
+    clock: Arc<dyn Clock>,
+    ids: IdSource,
+    dags: Vec<DagBuilder>,
+    settings: BuilderSettings,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            storage: None,
+            logs: Arc::new(MemoryLogs::default()),
+            registry: Registry::default(),
+            renderer: None,
+            clock: Arc::new(SystemClock::new()),
+            ids: IdSource::from_system(),
+            dags: Vec::new(),
+            settings: BuilderSettings {
+                parallelism: 32,
+                scheduler: SchedulerSettings::default(),
+                dags_are_paused_at_creation: false,
+                folders: Vec::new(),
+                dag_env: Vec::new(),
+            },
+        }
+    }
+}
+
+impl Builder {
+    /// Where state is kept; memory by default.
+    #[must_use]
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// Where logs are kept; memory by default.
+    #[must_use]
+    pub fn logs(mut self, logs: Arc<dyn LogStore>) -> Self {
+        self.logs = logs;
+        self
+    }
+
+    /// Where time comes from; the machine by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Where ids and randomness come from; the machine by default.
+    #[must_use]
+    pub fn ids(mut self, ids: IdSource) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Adds a DAG. It is checked by [`Builder::build`].
+    #[must_use]
+    pub fn dag(mut self, dag: DagBuilder) -> Self {
+        self.dags.push(dag);
+        self
+    }
+
+    /// Adds a folder of DAG files, which is watched while the scheduler runs.
+    #[cfg(feature = "yaml")]
+    #[must_use]
+    pub fn dag_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.settings.folders.push(folder.into());
+        self
+    }
+
+    /// Names an environment variable that DAG files may use as `$NAME`; `*` allows all.
+    #[cfg(feature = "yaml")]
+    #[must_use]
+    pub fn dag_env(mut self, name: impl Into<String>) -> Self {
+        self.settings.dag_env.push(name.into());
+        self
+    }
+
+    /// Adds an operator that DAGs may name.
+    #[must_use]
+    pub fn operator(mut self, info: OperatorInfo, operator: impl Operator + 'static) -> Self {
+        self.registry.register(info, operator);
+        self
+    }
+
+    /// Adds the built-in operators, and renders templates.
+    #[cfg(feature = "operators")]
+    #[must_use]
+    pub fn builtin_operators(mut self, config: updraft_operators::OperatorsConfig) -> Self {
+        updraft_operators::register_all(&mut self.registry, config);
+        self.renderer = Some(Arc::new(updraft_operators::TemplateRenderer::new()));
+        self
+    }
+
+    /// Who renders templates.
+    #[must_use]
+    pub fn renderer(mut self, renderer: Arc<dyn RenderTemplates>) -> Self {
+        self.renderer = Some(renderer);
+        self
+    }
+
+    /// Most tries at a time in this process; 32 by default.
+    #[must_use]
+    pub fn parallelism(mut self, parallelism: usize) -> Self {
+        self.settings.parallelism = parallelism;
+        self
+    }
+
+    /// The scheduler's name; one that starts under the name of another replaces it.
+    #[must_use]
+    pub fn scheduler_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.scheduler.name = name.into();
+        self
+    }
+
+    /// Whether DAGs that do not say so themselves start paused; not by default.
+    #[must_use]
+    pub fn dags_are_paused_at_creation(mut self, paused: bool) -> Self {
+        self.settings.dags_are_paused_at_creation = paused;
+        self
+    }
+
+    /// Which transitions of task instances go to the event log; all by default.
+    #[must_use]
+    pub fn task_event_log(mut self, log: TaskEventLog) -> Self {
+        self.settings.scheduler.event_log = log;
+        self
+    }
+
+    /// Checks everything. Nothing is read, written or started.
+    ///
+    /// # Errors
+    /// A DAG is wrong, two have the same id, or there is no storage.
+    pub fn build(self) -> Result<Updraft, BuildError> {
+        if self.settings.parallelism == 0 {
+            return Err(BuildError::Invalid("a parallelism of 0 would never run anything".into()));
+        }
+        let storage = match self.storage {
+            Some(storage) => storage,
+            #[cfg(feature = "memory")]
+            None => Arc::new(crate::MemoryStorage::new(Arc::clone(&self.clock))),
+            #[cfg(not(feature = "memory"))]
+            None => return Err(BuildError::NoStorage),
+        };
+        let code = CodeTasks::default();
+        let mut ids = BTreeSet::new();
+        let mut dags = Vec::with_capacity(self.dags.len());
+        for dag in self.dags {
+            let built = dag.build(&self.registry)?;
+            if !ids.insert(built.dag.dag_id.clone()) {
+                return Err(BuildError::DuplicateDag(built.dag.dag_id.to_string()));
+            }
+            code.register(&built.dag, built.code.clone());
+            dags.push(built);
+        }
+        let mut settings = Settings::default();
+        settings.dags_are_paused_at_creation = self.settings.dags_are_paused_at_creation;
+        let service = Service::new(Arc::clone(&storage), self.logs, self.ids.clone(), settings);
+        let inner = Inner {
+            storage,
+            service,
+            registry: Arc::new(self.registry),
+            code: Arc::new(code),
+            renderer: self.renderer,
+            clock: self.clock,
+            ids: self.ids,
+            dags,
+            settings: self.settings,
+            status: SchedulerStatus::default(),
+        };
+        Ok(Updraft { inner: Arc::new(inner) })
+    }
+}
+
+impl Updraft {
+    /// Begins to put one together.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// What a client may ask.
+    pub fn service(&self) -> &Service {
+        &self.inner.service
+    }
+
+    /// Where state is kept.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.inner.storage
+    }
+
+    /// Triggers a run.
+    ///
+    /// # Errors
+    /// Those of [`Service::dag_to_trigger`] and [`Service::trigger`].
+    pub async fn trigger(&self, dag_id: &str, request: TriggerRequest) -> Result<DagRun, ServiceError> {
+        let dag = self.service().dag_to_trigger(dag_id).await?;
+        self.service().trigger(&dag, request, &Actor::default()).await
+    }
+
+    /// Waits until a run has ended.
+    ///
+    /// # Errors
+    /// The run does not exist (any more), or the storage failed.
+    pub async fn wait_for_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun, ServiceError> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        loop {
+            let run = self.service().dag_run(dag_id, run_id).await?;
+            if run.state.is_finished() {
+                return Ok(run);
+            }
+            self.inner.clock.sleep(PAUSE).await;
+        }
+    }
+
+    /// Airflow's stable REST API over this orchestrator, to be completed with who may call. It works with and without a
+    /// started scheduler.
+    #[cfg(feature = "airflow")]
+    pub fn airflow(&self) -> updraft_http_adapter::airflow::AirflowBuilder {
+        updraft_http_adapter::airflow::Airflow::builder(self.service().clone(), Arc::clone(&self.inner.clock))
+            .scheduler(self.inner.status.clone())
+    }
+
+    /// Where time comes from.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// Where ids and randomness come from.
+    pub fn ids(&self) -> &IdSource {
+        &self.inner.ids
+    }
+
+    /// Makes the DAGs known and starts to run them, in the current tokio runtime.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn start(&self) -> Result<Running, StartError> {
+        let inner = &self.inner;
+        self.register_dags().await?;
+        let (stop, stopped) = watch::channel(None);
+        let down = Down::default();
+        let mut loops = JoinSet::new();
+        #[cfg(feature = "yaml")]
+        if !inner.settings.folders.is_empty() {
+            let folders = self.folders();
+            crate::folder::scan(&folders, &inner.service).await?;
+            let (clock, service, stopped) = (Arc::clone(&inner.clock), inner.service.clone(), stopped.clone());
+            let watch =
+                move || crate::folder::watch(folders.clone(), service.clone(), Arc::clone(&clock), stopped.clone());
+            loops.spawn(supervise("DAG files", Arc::clone(&inner.clock), down.clone(), watch));
+        }
+        let updraft = self.clone();
+        let schedule = move || {
+            let parts = updraft.scheduler_parts();
+            let executor = Arc::clone(&parts.executor);
+            let mut stopped = stopped.clone();
+            let stop = async move {
+                match stopped.wait_for(Option::is_some).await {
+                    Ok(patience) => patience.unwrap_or_default(),
+                    // The handle was dropped: there is nobody to wait for.
+                    Err(_) => Duration::ZERO,
+                }
+            };
+            let work = Scheduler::run(parts, updraft.inner.settings.scheduler.clone(), stop);
+            async move {
+                let result = work.await;
+                // What a failed loop left running must be gone before another admits its instances again.
+                executor.shutdown(Duration::from_secs(10)).await;
+                result
+            }
+        };
+        loops.spawn(supervise("scheduler", Arc::clone(&inner.clock), down.clone(), schedule));
+        Ok(Running { loops, stop, status: inner.status.clone(), down })
+    }
+
+    async fn register_dags(&self) -> Result<(), StartError> {
+        let paused = self.inner.settings.dags_are_paused_at_creation;
+        let registrations: Vec<_> = self
+            .inner
+            .dags
+            .iter()
+            .map(|built| DagRegistration {
+                content_hash: content_hash(&built.dag),
+                paused_upon_creation: built.dag.is_paused_upon_creation.unwrap_or(paused),
+                dag: Arc::clone(&built.dag),
+                source: None,
+            })
+            .collect();
+        if !registrations.is_empty() {
+            let now = self.inner.storage.now().await?;
+            self.inner.storage.register_dags(now, registrations).await?;
+        }
+        Ok(())
+    }
+
+    fn scheduler_parts(&self) -> SchedulerParts {
+        let inner = &self.inner;
+        let executor = LocalExecutor::new(LocalExecutorParts {
+            parallelism: inner.settings.parallelism,
+            registry: Arc::clone(&inner.registry),
+            code: Arc::clone(&inner.code),
+            renderer: inner.renderer.clone(),
+            store: Arc::new(StorageTaskStore::new(Arc::clone(&inner.storage))),
+            logs: Arc::clone(inner.service.logs()),
+            clock: Arc::clone(&inner.clock),
+        });
+        SchedulerParts {
+            storage: Arc::clone(&inner.storage) as _,
+            executor: Arc::new(executor),
+            runnable: Arc::new(Registered { registry: Arc::clone(&inner.registry), code: Arc::clone(&inner.code) }),
+            clock: Arc::clone(&inner.clock),
+            ids: inner.ids.clone(),
+            status: inner.status.clone(),
+        }
+    }
+
+    #[cfg(feature = "yaml")]
+    fn folders(&self) -> crate::folder::Folders {
+        let inner = &self.inner;
+        let mut loader = updraft_authoring::Loader::new(Arc::clone(&inner.registry), Arc::clone(&inner.clock))
+            .allow_env(inner.settings.dag_env.iter().cloned());
+        for folder in &inner.settings.folders {
+            loader = loader.folder(folder);
+        }
+        crate::folder::Folders::new(loader, inner.settings.dags_are_paused_at_creation)
+    }
+}
