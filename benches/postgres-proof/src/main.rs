@@ -92,7 +92,8 @@ fn new_run(version: DagVersionId, number: i64, now: DateTime<Utc>) -> NewRun {
 /// The same rows without an engine, by one connection: instances in, attempts in, attempts out with instances final;
 /// a thousand a commit. Returns the time of all tasks.
 async fn yardstick(server: &Server, clock: &dyn Clock, tasks: i32) -> Duration {
-    let options = sqlx::postgres::PgConnectOptions::new().socket(server.socket()).username("postgres").database("postgres");
+    let options =
+        sqlx::postgres::PgConnectOptions::new().socket(server.socket()).username("postgres").database("postgres");
     let mut connection = PgConnection::connect_with(&options).await.expect("a server");
     connection.execute(storage::PIN).await.expect("settings exist");
     let start = clock.monotonic();
@@ -118,7 +119,8 @@ async fn yardstick(server: &Server, clock: &dyn Clock, tasks: i32) -> Duration {
 
 /// Commits of one row, one after another.
 async fn commits(server: &Server, clock: &dyn Clock) -> Vec<Duration> {
-    let options = sqlx::postgres::PgConnectOptions::new().socket(server.socket()).username("postgres").database("postgres");
+    let options =
+        sqlx::postgres::PgConnectOptions::new().socket(server.socket()).username("postgres").database("postgres");
     let mut connection = PgConnection::connect_with(&options).await.expect("a server");
     connection.execute("INSERT INTO lane VALUES (-1, 0, 0, 0) ON CONFLICT DO NOTHING").await.expect("a row");
     let mut times = Vec::new();
@@ -192,15 +194,17 @@ async fn main() {
             let (cpu_before, server_before) = (cpu_time(), server.cpu_ticks());
             let start = clock.monotonic();
             let now = clock.now();
-            let runs: Vec<_> = (0..case.runs).map(|n| new_run(versions[i], i64::try_from(n).unwrap_or(0), now)).collect();
+            let runs: Vec<_> =
+                (0..case.runs).map(|n| new_run(versions[i], i64::try_from(n).unwrap_or(0), now)).collect();
             storage.create_runs(now, &runs).await.expect("runs can be created");
             watched.all_ended().await;
             let took = clock.monotonic() - start;
             case.check();
-            let wrong: i64 = sqlx::query_scalar("SELECT count(*) FROM task_instance WHERE state <> 2 OR try_number <> 1")
-                .fetch_one(storage.pool())
-                .await
-                .expect("the server is there");
+            let wrong: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM task_instance WHERE state <> 2 OR try_number <> 1")
+                    .fetch_one(storage.pool())
+                    .await
+                    .expect("the server is there");
             assert_eq!(wrong, 0, "every row ended as a success at its first try");
             if counts {
                 times[i].push(took);
@@ -215,9 +219,16 @@ async fn main() {
     }
     let floor = 10_000.0 / median(&floors).as_secs_f64();
     let commit = (quantile_micros(&mut single, 500), quantile_micros(&mut single, 990));
-    line("postgres", "yardstick", 10_000, &[("tasks_a_second", json!(floor.round())), ("commit_micros_p50_p99", json!([commit.0, commit.1]))]);
+    line(
+        "postgres",
+        "yardstick",
+        10_000,
+        &[("tasks_a_second", json!(floor.round())), ("commit_micros_p50_p99", json!([commit.0, commit.1]))],
+    );
     println!("\nyardstick: {floor:.0} tasks/s; one-row commit p50 {:.0} us, p99 {:.0} us\n", commit.0, commit.1);
-    println!("| workload | tasks | tasks/s | share of yardstick | CPU us/task (ours + PostgreSQL) | commits a rep | statements a commit | rows written a task |");
+    println!(
+        "| workload | tasks | tasks/s | share of yardstick | CPU us/task (ours + PostgreSQL) | commits a rep | statements a commit | rows written a task |"
+    );
     println!("|{}", " --- |".repeat(8));
     for (i, case) in cases.iter().enumerate() {
         let tasks = case.tasks();

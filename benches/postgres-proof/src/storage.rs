@@ -41,7 +41,8 @@ fn failed(error: sqlx::Error) -> StorageError {
 }
 
 fn run_state(state: i16) -> RunState {
-    [RunState::Queued, RunState::Running, RunState::Success, RunState::Failed][usize::try_from(state).unwrap_or(3).min(3)]
+    [RunState::Queued, RunState::Running, RunState::Success, RunState::Failed]
+        [usize::try_from(state).unwrap_or(3).min(3)]
 }
 
 fn run_number(state: RunState) -> i16 {
@@ -176,7 +177,12 @@ impl PostgresProof {
         Ok(ids.into_iter().map(RunId).collect())
     }
 
-    async fn claim(&self, session: &SchedulerSession, versions: Vec<i64>, limit: i64) -> sqlx::Result<Vec<RunSnapshot>> {
+    async fn claim(
+        &self,
+        session: &SchedulerSession,
+        versions: Vec<i64>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<RunSnapshot>> {
         let mut transaction = self.pool.begin().await?;
         let runs = sqlx::query(
             "WITH free AS (
@@ -255,25 +261,28 @@ impl PostgresProof {
         let mut transaction = lane.begin().await.map_err(failed)?;
         let connection = &mut *transaction;
         // 1. Fence and batch number in one.
-        let fenced = sqlx::query("UPDATE lane SET seq = $4 WHERE scheduler = $1 AND lane = $2 AND epoch = $3 AND seq = $4 - 1")
-            .bind(batch.session.id.0)
-            .bind(int(batch.lane))
-            .bind(i64::try_from(batch.session.epoch).unwrap_or(0))
-            .bind(i64::try_from(batch.sequence).unwrap_or(0))
-            .execute(&mut *connection)
-            .await
-            .map_err(failed)?;
+        let fenced =
+            sqlx::query("UPDATE lane SET seq = $4 WHERE scheduler = $1 AND lane = $2 AND epoch = $3 AND seq = $4 - 1")
+                .bind(batch.session.id.0)
+                .bind(int(batch.lane))
+                .bind(i64::try_from(batch.session.epoch).unwrap_or(0))
+                .bind(i64::try_from(batch.sequence).unwrap_or(0))
+                .execute(&mut *connection)
+                .await
+                .map_err(failed)?;
         self.count(1);
         if fenced.rows_affected() == 0 {
             return Err(StorageError::Fenced);
         }
         // 2. Lock the runs and compare their versions.
         let ids: BTreeSet<i64> = batch.transitions.iter().map(|transition| transition.run.0).collect();
-        let rows = sqlx::query("SELECT id, version, owner, dag_version FROM dag_run WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE")
-            .bind(ids.into_iter().collect::<Vec<_>>())
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed)?;
+        let rows = sqlx::query(
+            "SELECT id, version, owner, dag_version FROM dag_run WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",
+        )
+        .bind(ids.into_iter().collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
         self.count(0);
         let runs: BTreeMap<RunId, (u64, Option<i64>, DagVersionId)> = rows
             .iter()
@@ -283,9 +292,8 @@ impl PostgresProof {
             })
             .collect();
         let is_current = |transition: &Transition| {
-            runs.get(&transition.run).is_some_and(|(version, owner, _)| {
-                *version == transition.version && *owner == Some(batch.session.id.0)
-            })
+            runs.get(&transition.run)
+                .is_some_and(|(version, owner, _)| *version == transition.version && *owner == Some(batch.session.id.0))
         };
         let mut verdicts = vec![Verdict::Done; batch.transitions.len()];
         let mut changes = Changes::default();
@@ -321,7 +329,8 @@ impl PostgresProof {
         }
         // 4. Limits: lock their rows, count what lives in a statement of its own, admit what fits.
         if !changes.admissions.is_empty() {
-            let dags: BTreeSet<i32> = batch.transitions.iter().filter_map(|t| Some(self.version(runs.get(&t.run)?.2)?.dag)).collect();
+            let dags: BTreeSet<i32> =
+                batch.transitions.iter().filter_map(|t| Some(self.version(runs.get(&t.run)?.2)?.dag)).collect();
             let dags: Vec<i32> = dags.into_iter().collect();
             let limits = sqlx::query(
                 "WITH d AS (SELECT id, is_paused, max_active_tasks AS room FROM dag WHERE id = ANY ($1) ORDER BY id FOR UPDATE),
@@ -433,16 +442,18 @@ impl PostgresProof {
         }
         // 7. The event log: one row a batch.
         if !log.runs.is_empty() && batch.event_log == TaskEventLog::On {
-            sqlx::query("INSERT INTO event_log (at, runs, tasks, map_indexes, tries, events) VALUES ($1, $2, $3, $4, $5, $6)")
-                .bind(batch.now)
-                .bind(log.runs)
-                .bind(log.tasks)
-                .bind(log.map_indexes)
-                .bind(log.tries)
-                .bind(log.events)
-                .execute(&mut *connection)
-                .await
-                .map_err(failed)?;
+            sqlx::query(
+                "INSERT INTO event_log (at, runs, tasks, map_indexes, tries, events) VALUES ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(batch.now)
+            .bind(log.runs)
+            .bind(log.tasks)
+            .bind(log.map_indexes)
+            .bind(log.tries)
+            .bind(log.events)
+            .execute(&mut *connection)
+            .await
+            .map_err(failed)?;
             self.count(1);
         }
         transaction.commit().await.map_err(failed)?;
