@@ -46,6 +46,12 @@ impl Graph {
         Self { name: "flat", upstream: vec![Vec::new(); count as usize] }
     }
 
+    /// Many chains of three.
+    pub fn chains(count: u32) -> Self {
+        let upstream = (0..count * 3).map(|i| if i % 3 == 0 { Vec::new() } else { vec![i - 1] }).collect();
+        Self { name: "runs of 3", upstream }
+    }
+
     /// How many tasks.
     pub fn len(&self) -> usize {
         self.upstream.len()

@@ -1,5 +1,9 @@
 //! Updraft's benchmarks: graphs, the engine on the memory storage, and raw tokio on the same graphs.
 
+pub mod engine;
+pub mod footprint;
 pub mod graph;
 pub mod raw;
 pub mod report;
+pub mod throughput;
+pub mod watched;

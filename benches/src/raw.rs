@@ -9,17 +9,23 @@ use updraft_core::clock::Clock;
 
 use crate::graph::Graph;
 
-/// Walks the graph; returns how long it took.
-pub async fn walk(graph: &Graph, clock: Arc<dyn Clock>) -> Duration {
+/// Walks the graph; returns how long it took and, if asked, when each task ran.
+///
+/// # Panics
+/// If not every task ran once: then nothing would have been measured.
+pub async fn walk(graph: Arc<Graph>, clock: Arc<dyn Clock>, stamp: bool) -> (Duration, Vec<Duration>) {
     let downstream = graph.downstream();
     let mut missing: Vec<_> = graph.upstream.iter().map(Vec::len).collect();
+    let mut ran = vec![0_u8; graph.len()];
+    let mut stamps = Vec::with_capacity(if stamp { graph.len() } else { 0 });
     let (report, mut reports) = mpsc::unbounded_channel();
     let start = clock.monotonic();
     let spawn = |task: u32| {
         let report = report.clone();
+        let clock = stamp.then(|| Arc::clone(&clock));
         tokio::spawn(async move {
             // The receiver outlives the walk.
-            report.send(task).ok();
+            report.send((task, clock.map(|clock| clock.monotonic()))).ok();
         });
     };
     for (task, missing) in (0u32..).zip(&missing) {
@@ -28,7 +34,9 @@ pub async fn walk(graph: &Graph, clock: Arc<dyn Clock>) -> Duration {
         }
     }
     for _ in 0..graph.len() {
-        let Some(task) = reports.recv().await else { break };
+        let Some((task, at)) = reports.recv().await else { break };
+        ran[task as usize] += 1;
+        stamps.extend(at);
         for &down in &downstream[task as usize] {
             missing[down as usize] -= 1;
             if missing[down as usize] == 0 {
@@ -36,5 +44,7 @@ pub async fn walk(graph: &Graph, clock: Arc<dyn Clock>) -> Duration {
             }
         }
     }
-    clock.monotonic() - start
+    let time = clock.monotonic() - start;
+    assert!(ran.iter().all(|&times| times == 1), "every task runs once");
+    (time, stamps)
 }

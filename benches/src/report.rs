@@ -5,9 +5,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 /// The median of some times.
-pub fn median(mut times: Vec<Duration>) -> Duration {
+pub fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// The median of the ratios of pairs that were measured one after the other.
+pub fn ratio(times: &[Duration], floors: &[Duration]) -> f64 {
+    let pairs = times.iter().zip(floors);
+    let mut ratios: Vec<f64> = pairs.map(|(time, floor)| time.as_secs_f64() / floor.as_secs_f64().max(1e-9)).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    (ratios.get(ratios.len() / 2).copied().unwrap_or_default() * 100.0).round() / 100.0
 }
 
 /// Nanoseconds a task.
@@ -29,6 +38,16 @@ pub fn line(bench: &str, shape: &str, tasks: usize, figures: &[(&str, Value)]) {
         map.extend(figures.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     }
     println!("{line}");
+}
+
+/// Processor time that all threads of this process have used; zero where `/proc` does not tell.
+pub fn cpu_time() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let used = threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    });
+    used.sum()
 }
 
 /// Resident memory of this process in bytes; 0 where `/proc` does not tell.

@@ -1,7 +1,9 @@
 //! Ids, and where unique ones come from.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::fmt::{self, Debug, Display};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -141,6 +143,30 @@ pub struct AttemptToken(pub Uuid);
 impl Display for AttemptToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Display::fmt(&self.0, f)
+    }
+}
+
+/// A map by attempt. Like every hash map it must not be iterated where the order could be seen.
+pub type TokenMap<V> = HashMap<AttemptToken, V, BuildHasherDefault<TokenHasher>>;
+
+/// Hashes attempt tokens: their last bytes are random already, and nobody outside chooses them.
+#[derive(Debug, Default, Clone)]
+pub struct TokenHasher(u64);
+
+impl Hasher for TokenHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.rchunks(8).take(1) {
+            let mut last = [0; 8];
+            last[..chunk.len()].copy_from_slice(chunk);
+            // The multiplication spreads the bits that a UUID's variant fixes.
+            self.0 = u64::from_be_bytes(last).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

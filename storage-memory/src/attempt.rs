@@ -1,10 +1,9 @@
 //! Live attempts, and the slots that they hold.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId};
+use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId, TokenMap};
 use updraft_core::model::{AttemptPhase, LiveAttempt};
 
 use crate::dag::TaskPlace;
@@ -87,31 +86,13 @@ impl Slots {
     }
 }
 
-/// Tokens end in 62 random bits of our own: they need no hashing, only folding.
-#[derive(Debug, Default)]
-struct TokenHasher(u64);
-
-impl Hasher for TokenHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = self.0.rotate_left(23) ^ u64::from_be_bytes(word);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// All live attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     by_place: Vec<Option<Live>>,
     free: Vec<u32>,
     // Never iterated: the order of a HashMap must not be seen.
-    by_token: HashMap<AttemptToken, u32, BuildHasherDefault<TokenHasher>>,
+    by_token: TokenMap<u32>,
     slots: Slots,
     /// Those of runs that are deleted or finished: nobody takes them over when their scheduler dies.
     strays: BTreeSet<u32>,

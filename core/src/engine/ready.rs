@@ -1,7 +1,7 @@
 //! Which of the instances that may start is next.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use crate::id::{InstanceKey, RunId};
 use crate::storage::Limit;
@@ -30,10 +30,42 @@ pub(super) struct QueueKey {
     pub(super) task: Option<(u32, Option<RunId>)>,
 }
 
+/// A priority queue. Most entries come in the order in which they leave: these need no heap.
+#[derive(Debug, Default)]
+struct Queue {
+    in_order: VecDeque<Rank>,
+    others: BinaryHeap<Reverse<Rank>>,
+}
+
+impl Queue {
+    fn push(&mut self, rank: Rank) {
+        if self.in_order.back().is_none_or(|last| *last <= rank) {
+            self.in_order.push_back(rank);
+        } else {
+            self.others.push(Reverse(rank));
+        }
+    }
+
+    fn peek(&self) -> Option<Rank> {
+        match (self.in_order.front(), self.others.peek()) {
+            (Some(front), Some(Reverse(other))) => Some(*front.min(other)),
+            (front, other) => front.or(other.map(|Reverse(other)| other)).copied(),
+        }
+    }
+
+    fn pop(&mut self) {
+        match (self.in_order.front(), self.others.peek()) {
+            (Some(front), Some(Reverse(other))) if other < front => drop(self.others.pop()),
+            (Some(_), _) => drop(self.in_order.pop_front()),
+            (None, _) => drop(self.others.pop()),
+        }
+    }
+}
+
 /// What waits for room.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    queues: BTreeMap<QueueKey, BinaryHeap<Reverse<Rank>>>,
+    queues: BTreeMap<QueueKey, Queue>,
     /// Queues that are not parked, by their best entry.
     active: BTreeSet<(Rank, QueueKey)>,
     /// Queues that wait for room in a limit.
@@ -43,9 +75,9 @@ pub(super) struct Ready {
 
 impl Ready {
     pub(super) fn push(&mut self, queue: QueueKey, rank: Rank) {
-        let heap = self.queues.entry(queue.clone()).or_default();
-        let best = heap.peek().map(|Reverse(best)| *best);
-        heap.push(Reverse(rank));
+        let entries = self.queues.entry(queue.clone()).or_default();
+        let best = entries.peek();
+        entries.push(rank);
         if self.parked_by.contains_key(&queue) {
             return;
         }
@@ -69,11 +101,11 @@ impl Ready {
     /// Takes the entry that [`Ready::peek`] showed.
     pub(super) fn pop(&mut self) {
         let Some((_, queue)) = self.active.pop_first() else { return };
-        let Some(heap) = self.queues.get_mut(&queue) else { return };
-        heap.pop();
-        match heap.peek() {
-            Some(Reverse(best)) => {
-                self.active.insert((*best, queue));
+        let Some(entries) = self.queues.get_mut(&queue) else { return };
+        entries.pop();
+        match entries.peek() {
+            Some(best) => {
+                self.active.insert((best, queue));
             }
             None => {
                 self.queues.remove(&queue);
@@ -83,8 +115,8 @@ impl Ready {
 
     /// Sets a queue aside until [`Ready::unpark`] for the limit that has no room for it.
     pub(super) fn park(&mut self, queue: &QueueKey, limit: Limit) {
-        let Some(Reverse(best)) = self.queues.get(queue).and_then(BinaryHeap::peek) else { return };
-        if self.active.remove(&(*best, queue.clone())) {
+        let Some(best) = self.queues.get(queue).and_then(Queue::peek) else { return };
+        if self.active.remove(&(best, queue.clone())) {
             self.parked_by.insert(queue.clone(), limit.clone());
             self.parked.entry(limit).or_default().insert(queue.clone());
         }
@@ -94,8 +126,8 @@ impl Ready {
     pub(super) fn unpark(&mut self, limit: &Limit) {
         for queue in self.parked.remove(limit).unwrap_or_default() {
             self.parked_by.remove(&queue);
-            if let Some(Reverse(best)) = self.queues.get(&queue).and_then(BinaryHeap::peek) {
-                self.active.insert((*best, queue));
+            if let Some(best) = self.queues.get(&queue).and_then(Queue::peek) {
+                self.active.insert((best, queue));
             }
         }
     }
@@ -142,6 +174,23 @@ mod tests {
         assert!(ready.peek().is_none());
         ready.unpark(&Limit::Pool("full".into()));
         assert_eq!(ready.peek().unwrap().1, rank(11, 7));
+    }
+
+    #[test]
+    fn entries_leave_in_order_however_they_came() {
+        let mut ready = Ready::default();
+        let came = [5, 5, 4, 9, 1, 1, 7, 3, 2, 8, 8, 0];
+        for (task, priority) in (0..).zip(came) {
+            ready.push(queue(1), rank(priority, task));
+        }
+        let mut left = Vec::new();
+        while let Some((_, rank)) = ready.peek() {
+            left.push((rank.priority, rank.key));
+            ready.pop();
+        }
+        let mut sorted = left.clone();
+        sorted.sort_unstable();
+        assert_eq!((left.len(), left), (came.len(), sorted));
     }
 
     #[test]

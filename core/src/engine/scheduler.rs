@@ -17,11 +17,11 @@ use futures_util::future::{self, Either, FusedFuture, FutureExt};
 use self::admission::Admissions;
 use self::machines::Machines;
 use super::{EngineError, Plan, SchedulerState, SchedulerStatus};
-use crate::clock::Clock;
+use crate::clock::{Clock, Sleep};
 use crate::executor::{Executor, ExecutorEvent};
-use crate::id::{AttemptToken, DagVersionId, IdSource, InstanceKey, RunId};
+use crate::id::{DagVersionId, IdSource, InstanceKey, RunId};
 use crate::model::{DagVersion, TaskEventLog};
-use crate::operator::{CancelReason, Outcome, TaskError};
+use crate::operator::CancelReason;
 use crate::storage::{
     Batch, PageRequest, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict,
 };
@@ -103,7 +103,6 @@ pub struct Scheduler {
     pending: Vec<Transition>,
     /// The storage's time and when, by the monotonic clock, it was read.
     now: (DateTime<Utc>, Duration),
-    seen_announcement: u64,
     may_claim_more: bool,
     is_stopping: bool,
 }
@@ -114,6 +113,13 @@ enum Wake {
     Announcement(u64),
     Time,
     Stop(Duration),
+}
+
+/// What the loop goes on waiting for from one round to the next: to begin anew would cost more than a task does.
+struct Waits<'a> {
+    announcement: Pin<Box<dyn Future<Output = u64> + Send + 'a>>,
+    /// Until when.
+    sleep: Option<(Duration, Sleep)>,
 }
 
 impl Scheduler {
@@ -156,7 +162,6 @@ impl Scheduler {
             newest_version: None,
             pending: Vec::new(),
             now,
-            seen_announcement: 0,
             may_claim_more: true,
             is_stopping: false,
             parts,
@@ -172,6 +177,8 @@ impl Scheduler {
 
     async fn work(mut self, stop: impl Future<Output = Duration> + Send) -> Result<(), EngineError> {
         let mut stop = std::pin::pin!(stop.fuse());
+        let storage = Arc::clone(&self.parts.storage);
+        let mut waits = Waits { announcement: storage.announcement(0), sleep: None };
         let mut deadline = None;
         let mut next_poll = Duration::ZERO;
         let mut poll_now = true;
@@ -184,8 +191,8 @@ impl Scheduler {
                 self.parts.executor.shutdown(self.settings.kill_grace).await;
                 deadline = None;
             }
-            if let Some(seen) = self.parts.storage.announcement(self.seen_announcement).now_or_never() {
-                self.seen_announcement = seen;
+            if let Some(seen) = (&mut waits.announcement).now_or_never() {
+                waits.announcement = storage.announcement(seen);
                 poll_now = true;
             }
             if poll_now || monotonic >= next_poll {
@@ -204,10 +211,10 @@ impl Scheduler {
                 break;
             }
             let wake_at = self.next_wake(next_poll).min(deadline.unwrap_or(Duration::MAX));
-            match self.wait(stop.as_mut(), wake_at).await {
+            match self.wait(stop.as_mut(), &mut waits, wake_at).await {
                 Wake::Events(events) => self.apply_events(events),
                 Wake::Announcement(seen) => {
-                    self.seen_announcement = seen;
+                    waits.announcement = storage.announcement(seen);
                     poll_now = true;
                 }
                 Wake::Time => {}
@@ -227,12 +234,22 @@ impl Scheduler {
     }
 
     /// Waits for the first thing that happens.
-    async fn wait(&self, mut stop: Pin<&mut impl FusedFuture<Output = Duration>>, wake_at: Duration) -> Wake {
+    async fn wait(
+        &self,
+        mut stop: Pin<&mut impl FusedFuture<Output = Duration>>,
+        waits: &mut Waits<'_>,
+        wake_at: Duration,
+    ) -> Wake {
+        let sleep = match waits.sleep.take() {
+            Some((until, sleep)) if until == wake_at => sleep,
+            _ => self.parts.clock.sleep_until(wake_at),
+        };
+        let (_, sleep) = waits.sleep.insert((wake_at, sleep));
         let mut events = Vec::new();
         let wake = {
             let mut happened = self.parts.executor.events(&mut events).fuse();
-            let mut announcement = self.parts.storage.announcement(self.seen_announcement).fuse();
-            let mut time = self.parts.clock.sleep_until(wake_at).fuse();
+            let mut announcement = (&mut waits.announcement).fuse();
+            let mut time = sleep.fuse();
             futures_util::select_biased! {
                 () = happened => Wake::Events(Vec::new()),
                 seen = announcement => Wake::Announcement(seen),
@@ -242,6 +259,10 @@ impl Scheduler {
         };
         match wake {
             Wake::Events(_) => Wake::Events(events),
+            Wake::Time => {
+                waits.sleep = None;
+                Wake::Time
+            }
             other => other,
         }
     }
@@ -255,22 +276,21 @@ impl Scheduler {
     }
 
     fn apply_events(&mut self, events: Vec<ExecutorEvent>) {
+        if events.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let Self { machines, admissions, pending, .. } = self;
         for event in events {
             match event {
                 ExecutorEvent::Started { token } => {
-                    if let Some(run) = self.machines.started(token) {
-                        self.pending.push(run);
-                    }
+                    pending.extend(machines.started(token));
                 }
-                ExecutorEvent::Ended { token, result } => self.end_attempt(token, result),
+                ExecutorEvent::Ended { token, result } => {
+                    machines.end_attempt(token, result, now, admissions, pending);
+                }
             }
         }
-    }
-
-    fn end_attempt(&mut self, token: AttemptToken, result: Result<Outcome, TaskError>) {
-        let now = self.now();
-        let Self { machines, admissions, pending, .. } = self;
-        machines.end_attempt(token, result, now, admissions, pending);
     }
 
     /// Looks for versions, changes and runs that are new.

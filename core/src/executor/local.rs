@@ -1,7 +1,6 @@
 //! Attempts as tokio tasks of this process.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::local_log::AttemptLog;
 use super::{Attempt, Executor, ExecutorEvent};
 use crate::clock::Clock;
-use crate::id::AttemptToken;
+use crate::id::{AttemptToken, TokenMap};
 use crate::log::{LogSource, LogStore, LogWriter};
 use crate::model::{AttemptPhase, Task};
 use crate::operator::{
@@ -64,7 +63,8 @@ pub struct LocalExecutor {
 #[derive(Debug)]
 struct Shared {
     parts: LocalExecutorParts,
-    running: Mutex<HashMap<AttemptToken, Running>>,
+    /// Attempts whose end was not fetched yet. Only whoever starts and fetches changes it, so workers never wait for it.
+    running: Mutex<TokenMap<Running>>,
     count: AtomicUsize,
     is_idle: Notify,
     /// Given once waiting for attempts to end by themselves is over.
@@ -114,12 +114,13 @@ impl Executor for LocalExecutor {
 
     fn start(&self, attempts: Vec<Attempt>) {
         self.shared.count.fetch_add(attempts.len(), Ordering::Relaxed);
+        // Held while spawning, so that the end of an attempt cannot be fetched before the attempt is known.
+        let mut running = self.shared.running();
+        running.reserve(attempts.len());
         for attempt in attempts {
             let token = attempt.token;
             let cancellation = Cancellation::new();
             let work = carry_out(Arc::clone(&self.shared), Arc::new(attempt), cancellation.clone());
-            // Held while spawning, so that the attempt cannot end before it is known.
-            let mut running = self.shared.running();
             let task = tokio::spawn(work).abort_handle();
             running.insert(token, Running { cancellation, task });
         }
@@ -133,7 +134,14 @@ impl Executor for LocalExecutor {
 
     async fn events(&self, events: &mut Vec<ExecutorEvent>) {
         // Neither of the two waits loses anything when dropped.
+        let old = events.len();
         self.received.lock().await.recv_many(events, MAX_EVENTS).await;
+        let mut running = self.shared.running();
+        for event in &events[old..] {
+            if let ExecutorEvent::Ended { token, .. } = event {
+                running.remove(token);
+            }
+        }
     }
 
     async fn shutdown(&self, grace: Duration) {
@@ -151,7 +159,7 @@ impl Executor for LocalExecutor {
 }
 
 impl Shared {
-    fn running(&self) -> MutexGuard<'_, HashMap<AttemptToken, Running>> {
+    fn running(&self) -> MutexGuard<'_, TokenMap<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -169,7 +177,6 @@ impl Shared {
     }
 
     fn report(&self, token: AttemptToken, result: Result<Outcome, TaskError>) {
-        self.running().remove(&token);
         // Room before the report: who hears of the end may use the room at once.
         if self.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.is_idle.notify_waiters();
@@ -230,23 +237,26 @@ async fn until_ended(
             () = late => CancelReason::Timeout,
         }
     };
-    let mut work = Box::pin(work(shared, attempt, cancellation, log));
-    let reason = tokio::select! {
-        biased;
-        result = &mut work => return result,
-        reason = must_end => reason,
-    };
-    cancellation.cancel(reason);
-    let mut ended = None;
-    if cancellation.is_watched() {
-        ended = tokio::select! {
+    // In a block of its own: the work is dropped at its end, whether it has ended or not.
+    let (reason, ended) = {
+        let mut work = std::pin::pin!(work(shared, attempt, cancellation, log));
+        let reason = tokio::select! {
             biased;
-            result = &mut work => Some(result),
-            () = shared.parts.clock.sleep(KILL_GRACE) => None,
-            () = shared.give_up.cancelled() => None,
+            result = &mut work => return result,
+            reason = must_end => reason,
         };
-    }
-    drop(work);
+        cancellation.cancel(reason);
+        let mut ended = None;
+        if cancellation.is_watched() {
+            ended = tokio::select! {
+                biased;
+                result = &mut work => Some(result),
+                () = shared.parts.clock.sleep(KILL_GRACE) => None,
+                () = shared.give_up.cancelled() => None,
+            };
+        }
+        (reason, ended)
+    };
     match (reason, ended) {
         (CancelReason::Timeout, _) => Err(TaskError::TimedOut(timeout.unwrap_or_default())),
         (_, Some(Ok(outcome))) => Ok(outcome),

@@ -154,6 +154,9 @@ impl Admissions {
     /// An attempt gives its share back: what waited for it may go on.
     pub(super) fn release(&mut self, holding: &Holding, run: RunId) {
         self.change(holding, run, -1);
+        if !self.ready.has_parked() {
+            return;
+        }
         let queue = &holding.queue;
         let dag_id = self.names.name(queue.dag).to_owned();
         self.ready.unpark(&Limit::Pool(self.names.name(queue.pool).to_owned()));

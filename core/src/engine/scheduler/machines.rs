@@ -11,7 +11,7 @@ use crate::engine::ready::Rank;
 use crate::engine::run::{Decision, RunMachine};
 use crate::engine::{Plan, retry};
 use crate::executor::Attempt;
-use crate::id::{AttemptToken, DagVersionId, InstanceKey, RunId};
+use crate::id::{AttemptToken, DagVersionId, InstanceKey, RunId, TokenMap};
 use crate::model::{AttemptPhase, RunState, TaskState};
 use crate::operator::{Outcome, SkipDownstream, TaskError};
 use crate::storage::{Batch, Change, Ended, RunSnapshot, Transition, Verdict};
@@ -42,7 +42,8 @@ struct Live {
 #[derive(Debug, Default)]
 pub(super) struct Machines {
     runs: BTreeMap<RunId, Owned>,
-    attempts: BTreeMap<AttemptToken, Live>,
+    /// Only looked up by token, or sorted first.
+    attempts: TokenMap<Live>,
     timers: BTreeSet<(DateTime<Utc>, Place, u64)>,
     /// Instances that wait for room, by the time since when, for those that the storage does not show as scheduled yet.
     unshown: VecDeque<(DateTime<Utc>, Place, u64)>,
@@ -219,6 +220,7 @@ impl Machines {
                 }
             }
         }
+        orphans.sort_unstable();
         orphans
     }
 

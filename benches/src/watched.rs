@@ -1,0 +1,124 @@
+//! A storage that tells when runs have ended, so that nobody has to ask it over and over: that would get in the way of
+//! what is measured.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+use updraft_core::id::{DagVersionId, RunId};
+use updraft_core::model::{AuditEntry, DagVersion, Pool, PoolUsage};
+use updraft_core::storage::{
+    Batch, Change, OrderBy, Page, PageRequest, PoolOrder, PoolStorage, PoolUpdate, Result, RunSnapshot,
+    SchedulerSession, SchedulerStorage, Verdict,
+};
+
+/// Passes everything on, and counts runs that end.
+#[derive(Debug)]
+pub struct Watched {
+    inner: Arc<dyn SchedulerStorage>,
+    left: AtomicUsize,
+    done: Notify,
+}
+
+impl Watched {
+    /// Watches this storage.
+    pub fn new(inner: Arc<dyn SchedulerStorage>) -> Self {
+        Self { inner, left: AtomicUsize::new(0), done: Notify::new() }
+    }
+
+    /// Says how many runs will end.
+    pub fn expect(&self, runs: usize) {
+        self.left.store(runs, Ordering::Release);
+    }
+
+    /// Waits until that many ends are durable.
+    pub async fn all_ended(&self) {
+        self.done.notified().await;
+    }
+}
+
+#[async_trait]
+impl PoolStorage for Watched {
+    async fn pool(&self, name: &str) -> Result<PoolUsage> {
+        self.inner.pool(name).await
+    }
+
+    async fn pools(&self, order_by: Option<OrderBy<PoolOrder>>, page: PageRequest) -> Result<Page<PoolUsage>> {
+        self.inner.pools(order_by, page).await
+    }
+
+    async fn create_pool(&self, pool: Pool, audit: Option<AuditEntry>) -> Result<PoolUsage> {
+        self.inner.create_pool(pool, audit).await
+    }
+
+    async fn update_pool(&self, name: &str, update: PoolUpdate, audit: Option<AuditEntry>) -> Result<PoolUsage> {
+        self.inner.update_pool(name, update, audit).await
+    }
+
+    async fn delete_pool(&self, name: &str, audit: Option<AuditEntry>) -> Result<()> {
+        self.inner.delete_pool(name, audit).await
+    }
+}
+
+#[async_trait]
+impl SchedulerStorage for Watched {
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        self.inner.now().await
+    }
+
+    async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession> {
+        self.inner.register_scheduler(name, lease).await
+    }
+
+    async fn heartbeat(&self, session: &SchedulerSession) -> Result<()> {
+        self.inner.heartbeat(session).await
+    }
+
+    async fn unregister_scheduler(&self, session: &SchedulerSession) -> Result<()> {
+        self.inner.unregister_scheduler(session).await
+    }
+
+    async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>> {
+        self.inner.versions_after(after, limit).await
+    }
+
+    async fn claim_runs(
+        &self,
+        session: &SchedulerSession,
+        versions: &[DagVersionId],
+        limit: usize,
+    ) -> Result<Vec<RunSnapshot>> {
+        self.inner.claim_runs(session, versions, limit).await
+    }
+
+    async fn owned_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
+        self.inner.owned_runs(session).await
+    }
+
+    async fn reload_runs(&self, session: &SchedulerSession, runs: &[RunId]) -> Result<Vec<RunSnapshot>> {
+        self.inner.reload_runs(session, runs).await
+    }
+
+    async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
+        self.inner.changed_runs(session).await
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
+        let verdicts = self.inner.commit(batch).await?;
+        let changes = batch.transitions.iter().zip(&verdicts);
+        let ended = changes
+            .filter(|(one, verdict)| matches!(one.change, Change::EndRun(_)) && **verdict == Verdict::Done)
+            .count();
+        if ended > 0 && self.left.fetch_sub(ended, Ordering::AcqRel) == ended {
+            self.done.notify_one();
+        }
+        Ok(verdicts)
+    }
+
+    async fn announcement(&self, seen: u64) -> u64 {
+        self.inner.announcement(seen).await
+    }
+}
