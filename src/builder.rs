@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use updraft_core::clock::{Clock, SystemClock};
 use updraft_core::dag::{BuiltDag, DagBuilder, content_hash};
-use updraft_core::engine::{Scheduler, SchedulerParts, SchedulerSettings, SchedulerStatus};
+use updraft_core::engine::{EngineError, Scheduler, SchedulerParts, SchedulerSettings, SchedulerStatus};
 use updraft_core::executor::{LocalExecutor, LocalExecutorParts};
 use updraft_core::id::IdSource;
 use updraft_core::log::{LogStore, MemoryLogs};
@@ -331,11 +331,19 @@ impl Updraft {
                 let result = work.await;
                 // What a failed loop left running must be gone before another admits its instances again.
                 executor.shutdown(Duration::from_secs(10)).await;
-                result
+                match result {
+                    // To start again would take the runs back, and so on in turn.
+                    Err(error @ EngineError::Replaced(_)) => {
+                        tracing::error!(%error, "the scheduler ends");
+                        Ok(())
+                    }
+                    result => result,
+                }
             }
         };
         loops.spawn(supervise("scheduler", Arc::clone(&inner.clock), down.clone(), schedule));
-        Ok(Running { loops, stop, status: inner.status.clone(), down })
+        let clock = Arc::clone(&inner.clock);
+        Ok(Running { loops, stop, status: inner.status.clone(), down, clock })
     }
 
     async fn register_dags(&self) -> Result<(), StartError> {

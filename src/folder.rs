@@ -14,21 +14,37 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The watched folders. Clones share what is known of the files.
 #[derive(Debug, Clone)]
-pub(crate) struct Folders(Arc<Mutex<FolderWatch>>);
+pub(crate) struct Folders {
+    watch: Arc<Mutex<FolderWatch>>,
+    /// A change that the storage could not take yet.
+    unapplied: Arc<tokio::sync::Mutex<Option<FolderChange>>>,
+}
 
 impl Folders {
     pub(crate) fn new(loader: Loader, paused_upon_creation: bool) -> Self {
-        Self(Arc::new(Mutex::new(FolderWatch::new(loader, paused_upon_creation))))
+        let watch = FolderWatch::new(loader, paused_upon_creation);
+        Self { watch: Arc::new(Mutex::new(watch)), unapplied: Arc::default() }
     }
 }
 
-/// Looks at the files once, and takes over what has changed.
+/// Looks at the files once, and takes over what has changed. A change that the storage could not take is taken over first.
 pub(crate) async fn scan(folders: &Folders, service: &Service) -> Result<(), StorageError> {
-    let folders = folders.clone();
-    let scan = tokio::task::spawn_blocking(move || folders.0.lock().unwrap_or_else(PoisonError::into_inner).scan());
-    match scan.await {
-        Ok(change) => apply(change, service).await,
-        Err(error) => Err(StorageError::Internal(Box::new(error))),
+    let mut unapplied = folders.unapplied.lock().await;
+    let change = match unapplied.take() {
+        Some(change) => change,
+        None => {
+            let watch = Arc::clone(&folders.watch);
+            let scan = move || watch.lock().unwrap_or_else(PoisonError::into_inner).scan();
+            tokio::task::spawn_blocking(scan).await.map_err(|error| StorageError::Internal(Box::new(error)))?
+        }
+    };
+    let change = unapplied.insert(change);
+    match apply(change, service).await {
+        Err(error) if error.is_retryable() => Err(error),
+        result => {
+            *unapplied = None;
+            result
+        }
     }
 }
 
@@ -49,20 +65,20 @@ pub(crate) async fn watch(
     }
 }
 
-async fn apply(change: FolderChange, service: &Service) -> Result<(), StorageError> {
+async fn apply(change: &FolderChange, service: &Service) -> Result<(), StorageError> {
     if change.is_empty() {
         return Ok(());
     }
     let storage = service.storage();
     let now = storage.now().await?;
     if !change.registrations.is_empty() {
-        storage.register_dags(now, change.registrations).await?;
+        storage.register_dags(now, change.registrations.clone()).await?;
     }
     if !change.removed.is_empty() {
         storage.deactivate_dags(now, &change.removed).await?;
     }
-    for (file, error) in change.import_errors {
-        storage.set_import_error(now, &file, error.as_deref()).await?;
+    for (file, error) in &change.import_errors {
+        storage.set_import_error(now, file, error.as_deref()).await?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! The handle of what runs in the background.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use updraft_core::clock::Clock;
 use updraft_core::engine::{SchedulerState, SchedulerStatus};
 
 use crate::supervisor::Down;
@@ -33,7 +35,11 @@ pub struct Running {
     pub(crate) stop: watch::Sender<Option<Duration>>,
     pub(crate) status: SchedulerStatus,
     pub(crate) down: Down,
+    pub(crate) clock: Arc<dyn Clock>,
 }
+
+/// How long loops may take to end after `patience`: the executor's grace, and what an unreachable storage may hold up.
+const LAST_RESORT: Duration = Duration::from_secs(30);
 
 impl Running {
     /// How the background work is.
@@ -46,10 +52,21 @@ impl Running {
     }
 
     /// Admits nothing more, waits up to `patience` for what runs, tells the rest to end and records it as failed tries
-    /// with the reason `shutdown`. When this returns, nothing is left.
+    /// with the reason `shutdown`. What has not ended half a minute later, because the storage cannot be reached or code
+    /// blocks its thread, is dropped. When this returns, nothing is left but such code.
     pub async fn shutdown(mut self, patience: Duration) {
         // The receivers live in the loops; if those are gone, there is nobody to tell.
         self.stop.send(Some(patience)).ok();
-        while self.loops.join_next().await.is_some() {}
+        let limit = self.clock.sleep(patience.saturating_add(LAST_RESORT));
+        let ended = async { while self.loops.join_next().await.is_some() {} };
+        let is_late = tokio::select! {
+            biased;
+            () = ended => false,
+            () = limit => true,
+        };
+        if is_late {
+            tracing::error!("background loops are dropped: they took too long to end");
+            self.loops.shutdown().await;
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::loader::{FileLoad, Loader, refuse_duplicates};
 const UNSETTLED: Duration = Duration::from_secs(3);
 
 /// What has changed since the last scan.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct FolderChange {
     /// DAGs that are new or changed.
     pub registrations: Vec<DagRegistration>,
@@ -113,12 +113,15 @@ impl FolderWatch {
         let now = SystemTime::from(self.loader.clock().now());
         let paths = self.loader.files();
         let present: BTreeSet<&PathBuf> = paths.iter().collect();
+        let before = self.files.len();
         self.files.retain(|path, _| present.contains(path));
+        let mut has_changed = self.files.len() != before;
         for path in paths {
             let unchanged = |known: &Known| known.prints.iter().all(|(path, print)| print.holds(path, now));
             if self.files.get(&path).is_some_and(unchanged) {
                 continue;
             }
+            has_changed = true;
             // Prints are taken first: a change while the file is read is seen by the next scan.
             let print = Fingerprint::of(&path);
             let load = self.loader.load_file(&path);
@@ -126,7 +129,7 @@ impl FolderWatch {
             prints.extend(load.also_read.iter().map(|other| (other.clone(), Fingerprint::of(other))));
             self.files.insert(path, Known { load, prints });
         }
-        self.compare()
+        if has_changed { self.compare() } else { FolderChange::default() }
     }
 
     fn compare(&mut self) -> FolderChange {

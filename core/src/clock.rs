@@ -63,8 +63,11 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, deadline: Duration) -> Sleep {
-        let at = tokio::time::Instant::from_std(self.origin) + deadline;
-        Box::pin(tokio::time::sleep_until(at))
+        match self.origin.checked_add(deadline) {
+            Some(at) => Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(at))),
+            // Beyond all that the machine can count.
+            None => Box::pin(std::future::pending()),
+        }
     }
 }
 

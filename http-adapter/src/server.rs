@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -155,7 +156,10 @@ impl Server {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.head).max_buf_size(64 * 1024);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100).max_header_list_size(64 * 1024);
         let (clock, longest) = (Arc::clone(&self.clock), self.limits.answer);
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&has_asked);
         let answer = service_fn(move |request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             let mut service = service.clone();
             let clock = Arc::clone(&clock);
             async move {
@@ -166,8 +170,20 @@ impl Server {
             }
         });
         let connection = open.watch(builder.serve_connection(TokioIo::new(stream), answer).into_owned());
+        let until_asked = self.clock.sleep(self.limits.head);
         async move {
-            if let Err(error) = connection.await {
+            let mut connection = std::pin::pin!(connection);
+            // Before the protocol is known, no other timer runs: whoever says nothing must not keep a place.
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                () = until_asked => {
+                    if !has_asked.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(error, "a connection ended badly");
             }
         }

@@ -1,5 +1,6 @@
 //! Batches of a scheduler's changes: the hot path.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -61,14 +62,14 @@ impl State {
         let step = Step { session: &batch.session, now: batch.now, event_log: batch.event_log };
         let mut lane = Lane { sequence: batch.sequence, length: batch.transitions.len(), others: Vec::new() };
         for (index, transition) in batch.transitions.iter().enumerate() {
-            let block = blocked.iter().find(|(run, _)| *run == transition.run);
+            let block = blocked.get(&transition.run);
             let verdict = match (&transition.change, block) {
                 (Change::Release(token), _) => self.release(&step, transition.run, *token),
-                (_, Some((_, verdict))) => verdict.clone(),
+                (_, Some(verdict)) => verdict.clone(),
                 (change, None) => {
                     let verdict = self.apply(&step, transition.run, change);
                     if verdict == Verdict::StaleRun || *change == Change::StartRun && verdict != Verdict::Done {
-                        blocked.push((transition.run, verdict.clone()));
+                        blocked.insert(transition.run, verdict.clone());
                     }
                     verdict
                 }
@@ -83,8 +84,8 @@ impl State {
     }
 
     /// Runs of the batch that are gone, another's, or in another version than the scheduler knows.
-    fn stale_runs(&self, batch: &Batch) -> Vec<(RunId, Verdict)> {
-        let mut stale: Vec<(RunId, Verdict)> = Vec::new();
+    fn stale_runs(&self, batch: &Batch) -> BTreeMap<RunId, Verdict> {
+        let mut stale = BTreeMap::new();
         let mut last = None;
         let transitions = batch.transitions.iter();
         for Transition { run: id, version, .. } in transitions.filter(|t| !matches!(t.change, Change::Release(_))) {
@@ -95,8 +96,8 @@ impl State {
             let is_current = self
                 .run(*id)
                 .is_some_and(|run| run.record.version == *version && run.record.owner == Some(batch.session.id));
-            if !is_current && !stale.iter().any(|(run, _)| run == id) {
-                stale.push((*id, Verdict::StaleRun));
+            if !is_current {
+                stale.insert(*id, Verdict::StaleRun);
             }
         }
         stale

@@ -363,7 +363,7 @@ impl Scheduler {
         self.reload(&changed).await
     }
 
-    /// Reads runs again and builds their machines anew.
+    /// Reads runs (sorted) again and builds their machines anew.
     async fn reload(&mut self, runs: &[RunId]) -> Result<(), EngineError> {
         if runs.is_empty() {
             return Ok(());
@@ -376,7 +376,7 @@ impl Scheduler {
             self.load(snapshot);
         }
         // What the executor still has of runs that are gone, or that no longer counts, must end.
-        for token in self.machines.orphans(runs) {
+        for token in self.machines.orphans(runs, &mut self.pending) {
             self.parts.executor.cancel(token, CancelReason::Obsolete);
         }
         Ok(())
@@ -402,8 +402,10 @@ impl Scheduler {
 
     /// Instances that have waited for room for a while are shown as scheduled.
     fn show_scheduled(&mut self) {
-        let before = self.now() - TimeDelta::from_std(self.settings.show_scheduled_after).unwrap_or(TimeDelta::MAX);
-        self.machines.show_scheduled(before, &mut self.pending);
+        let after = TimeDelta::from_std(self.settings.show_scheduled_after).ok();
+        if let Some(before) = after.and_then(|after| self.now().checked_sub_signed(after)) {
+            self.machines.show_scheduled(before, &mut self.pending);
+        }
     }
 
     /// Writes what waits, admissions included, and acts on it. Returns whether there was anything to write.

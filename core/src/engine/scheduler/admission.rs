@@ -31,6 +31,8 @@ pub(super) struct Admissions {
     dag_held: BTreeMap<u32, u32>,
     task_held: BTreeMap<(u32, u32, Option<RunId>), u32>,
     layouts: BTreeMap<DagVersionId, Layout>,
+    /// Most tasks at a time by DAG, as its newest version has it.
+    max_active_tasks: BTreeMap<u32, u32>,
 }
 
 /// Numbers for names of pools, DAGs and tasks, so that keys are small and cheap to compare.
@@ -60,7 +62,6 @@ impl Names {
 #[derive(Debug)]
 struct Layout {
     dag: u32,
-    max_active_tasks: u32,
     tasks: Vec<TaskLayout>,
 }
 
@@ -91,7 +92,9 @@ impl Admissions {
             });
         }
         self.pools_known = false;
-        let layout = Layout { dag: dag_number, max_active_tasks: dag.max_active_tasks, tasks };
+        // Versions come oldest first.
+        self.max_active_tasks.insert(dag_number, dag.max_active_tasks);
+        let layout = Layout { dag: dag_number, tasks };
         self.layouts.insert(plan.version(), layout);
     }
 
@@ -202,7 +205,8 @@ impl Admissions {
         if let Some((id, _)) = task.in_dag.filter(|&(id, most)| held(id, None) >= most) {
             return Some(Limit::TaskInDag(dag_id(), self.names.name(id).to_owned()));
         }
-        if self.dag_held.get(&queue.dag).copied().unwrap_or(0) >= layout.max_active_tasks {
+        let most = self.max_active_tasks.get(&queue.dag).copied().unwrap_or(u32::MAX);
+        if self.dag_held.get(&queue.dag).copied().unwrap_or(0) >= most {
             return Some(Limit::ActiveTasks(dag_id()));
         }
         if self.pools_known {

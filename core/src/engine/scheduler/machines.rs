@@ -206,20 +206,30 @@ impl Machines {
         }
     }
 
-    /// Attempts of these runs that no machine counts on and that have not ended. They no longer count.
-    pub(super) fn orphans(&mut self, runs: &[RunId]) -> Vec<AttemptToken> {
-        let mut orphans = Vec::new();
+    /// Attempts of these runs (sorted) that no machine counts on. They no longer count: those that have ended are given
+    /// back, the others are returned.
+    pub(super) fn orphans(&mut self, runs: &[RunId], pending: &mut Vec<Transition>) -> Vec<AttemptToken> {
+        let (mut orphans, mut ended) = (Vec::new(), Vec::new());
         for (&token, live) in &mut self.attempts {
             let (run, key) = live.place;
-            if runs.contains(&run) && !live.is_obsolete && live.ended.is_none() {
-                let counts =
-                    self.runs.get(&run).is_some_and(|owned| owned.machine.state(key) == Some(TaskState::Running));
-                if !counts {
+            if live.is_obsolete || runs.binary_search(&run).is_err() {
+                continue;
+            }
+            let owned = self.runs.get(&run);
+            if live.ended.is_none() {
+                if !owned.is_some_and(|owned| owned.machine.state(key) == Some(TaskState::Running)) {
                     live.is_obsolete = true;
                     orphans.push(token);
                 }
+            } else if owned.is_none() {
+                // The run went away before the end that was decided could be written.
+                live.is_obsolete = true;
+                ended.push((token, run));
             }
         }
+        ended.sort_unstable();
+        let release = |(token, run)| Transition { run, version: 0, change: Change::Release(token) };
+        pending.extend(ended.into_iter().map(release));
         orphans.sort_unstable();
         orphans
     }
@@ -500,7 +510,9 @@ impl Owned {
                     let run = self.machine.run();
                     let delay = retry::delay(dag.dag_id.as_str(), task, run.logical_date, try_number);
                     ended.state = TaskState::UpForRetry;
-                    ended.due_at = Some(now + chrono::TimeDelta::from_std(delay).unwrap_or(chrono::TimeDelta::MAX));
+                    // A delay beyond the calendar waits for its last day.
+                    let due = chrono::TimeDelta::from_std(delay).ok().and_then(|delay| now.checked_add_signed(delay));
+                    ended.due_at = Some(due.unwrap_or(DateTime::<Utc>::MAX_UTC));
                 } else {
                     ended.state = TaskState::Failed;
                 }
