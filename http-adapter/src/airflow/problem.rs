@@ -97,11 +97,6 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, Some("Unknown"), title, None)
     }
 
-    /// 501, for operations that are not built yet.
-    pub(crate) fn not_implemented() -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, None, Some("Not Implemented".to_owned()), None)
-    }
-
     /// 503: the same request may succeed after some seconds.
     pub(crate) fn unavailable(detail: impl Into<String>, retry_after_seconds: u64) -> Self {
         let title = Some("Service Unavailable".to_owned());
