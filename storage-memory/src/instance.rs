@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use updraft_core::id::{InstanceKey, TaskIx};
-use updraft_core::model::{DagRun, Note, TaskInstance, TaskInstanceTry, TaskState};
+use updraft_core::model::{DagRun, Host, Note, TaskInstance, TaskInstanceTry, TaskState};
 use updraft_core::operator::SkipDownstream;
 
 use crate::dag::Version;
@@ -91,7 +91,7 @@ impl Instance {
         self.cold.get_or_insert_default()
     }
 
-    /// The last try as it stands.
+    /// The last try as it stands, but for its host.
     pub(crate) fn last_try(&self) -> TaskInstanceTry {
         TaskInstanceTry {
             try_number: self.try_number,
@@ -152,7 +152,7 @@ impl Instance {
     }
 
     /// The instance as clients see it.
-    pub(crate) fn view(&self, run: &Arc<DagRun>, version: &Version, key: InstanceKey) -> TaskInstance {
+    pub(crate) fn view(&self, run: &Arc<DagRun>, version: &Version, host: &Host, key: InstanceKey) -> TaskInstance {
         let cold = self.cold.as_deref();
         TaskInstance {
             run: Arc::clone(run),
@@ -165,8 +165,8 @@ impl Instance {
             end_date: self.end.get(),
             queued_when: self.queued.get(),
             due_at: self.due_at(),
-            hostname: String::new(),
-            unixname: String::new(),
+            hostname: hostname(host, self.queued.get()),
+            unixname: host.unixname.clone(),
             pid: cold.and_then(|cold| cold.pid),
             note: cold.and_then(|cold| cold.note.clone()),
             rendered_fields: cold.and_then(|cold| cold.rendered.clone()).unwrap_or_else(|| Value::Object(Map::new())),
@@ -180,6 +180,11 @@ impl Cold {
         self.xcoms.clear();
         self.skip = SkipDownstream::None;
     }
+}
+
+/// Where a try ran: nowhere unless it was admitted.
+pub(crate) fn hostname(host: &Host, queued_when: Option<DateTime<Utc>>) -> String {
+    queued_when.map(|_| host.hostname.clone()).unwrap_or_default()
 }
 
 /// The key of the instance at a place of a run's vector.
