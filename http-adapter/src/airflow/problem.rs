@@ -28,6 +28,11 @@ impl Problem {
         Self { status, title, detail, section, headers: Vec::new() }
     }
 
+    /// Whether the request itself was at fault.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status.is_client_error()
+    }
+
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self

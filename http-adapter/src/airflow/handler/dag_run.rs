@@ -15,7 +15,7 @@ use crate::access::{Action, Resource};
 use crate::airflow::call::Call;
 use crate::airflow::date;
 use crate::airflow::field::{FieldErrors, Fields};
-use crate::airflow::operation::{Access, Answer, Operation, operation};
+use crate::airflow::operation::{Access, Answer, Operation, logged, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::query;
 use crate::airflow::reply::Reply;
@@ -69,13 +69,22 @@ pub(super) fn operations() -> Vec<Operation<State>> {
     vec![
         operation!(get_dag_runs, Access::DagPart(Action::Read, PARTS), get_dag_runs),
         operation!(get_dag_runs_batch, Access::DagPart(Action::Read, PARTS), get_dag_runs_batch),
-        operation!(get_upstream_dataset_events, Access::DagPart(Action::Read, EVENT_PARTS), get_upstream_dataset_events),
+        operation!(
+            get_upstream_dataset_events,
+            Access::DagPart(Action::Read, EVENT_PARTS),
+            get_upstream_dataset_events
+        ),
         operation!(get_dag_run, Access::DagPart(Action::Read, PARTS), get_dag_run),
-        operation!(post_dag_run, Access::DagPart(Action::Create, PARTS), post_dag_run),
-        operation!(update_dag_run_state, Access::DagPart(Action::Edit, PARTS), update_dag_run_state),
-        operation!(clear_dag_run, Access::DagPart(Action::Edit, PARTS), clear_dag_run),
-        operation!(set_dag_run_note, Access::DagPart(Action::Edit, PARTS), set_dag_run_note),
-        operation!(delete_dag_run, Access::DagPart(Action::Delete, PARTS), delete_dag_run),
+        logged!(post_dag_run, "post_dag_run", Access::DagPart(Action::Create, PARTS), post_dag_run),
+        logged!(
+            update_dag_run_state,
+            "update_dag_run_state",
+            Access::DagPart(Action::Edit, PARTS),
+            update_dag_run_state
+        ),
+        logged!(clear_dag_run, "clear_dag_run", Access::DagPart(Action::Edit, PARTS), clear_dag_run),
+        logged!(set_dag_run_note, "set_dag_run_note", Access::DagPart(Action::Edit, PARTS), set_dag_run_note),
+        logged!(delete_dag_run, "delete_dag_run", Access::DagPart(Action::Delete, PARTS), delete_dag_run),
     ]
 }
 
