@@ -42,6 +42,7 @@ pub(crate) const NO_ATTEMPT: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) state: TaskState,
+    pub(crate) is_branched_off: bool,
     pub(crate) try_number: u32,
     pub(crate) max_tries: u32,
     /// The place of its live attempt, or [`NO_ATTEMPT`].
@@ -72,6 +73,7 @@ impl Instance {
     pub(crate) fn new(max_tries: u32, now: DateTime<Utc>) -> Self {
         Self {
             state: TaskState::None,
+            is_branched_off: false,
             try_number: 0,
             max_tries,
             attempt: NO_ATTEMPT,
@@ -99,6 +101,7 @@ impl Instance {
             max_tries: self.max_tries,
             start_date: self.start.get(),
             end_date: self.end.get(),
+            is_branched_off: self.is_branched_off(),
             queued_when: self.queued.get(),
             hostname: String::new(),
             unixname: String::new(),
@@ -147,6 +150,11 @@ impl Instance {
         }
     }
 
+    /// Whoever marks the instance later has nothing to do with branches.
+    pub(crate) fn is_branched_off(&self) -> bool {
+        self.is_branched_off && self.state == TaskState::Skipped
+    }
+
     pub(crate) fn due_at(&self) -> Option<DateTime<Utc>> {
         self.cold.as_ref().and_then(|cold| cold.due_at)
     }
@@ -163,6 +171,7 @@ impl Instance {
             max_tries: self.max_tries,
             start_date: self.start.get(),
             end_date: self.end.get(),
+            is_branched_off: self.is_branched_off(),
             queued_when: self.queued.get(),
             due_at: self.due_at(),
             hostname: hostname(host, self.queued.get()),

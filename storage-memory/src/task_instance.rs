@@ -102,6 +102,9 @@ impl State {
 
 impl Instance {
     fn duration(&self) -> Option<f64> {
+        if self.is_branched_off() {
+            return None;
+        }
         let micros = (self.end.get()? - self.start.get()?).num_microseconds()?;
         #[allow(clippy::cast_precision_loss, reason = "as TaskInstance::duration has it")]
         Some(micros as f64 / 1e6)

@@ -126,6 +126,8 @@ pub enum Change {
     /// An instance that never started is finished: skipped, upstream_failed, or success of an empty task. Start and end
     /// are the batch's time. A success counts as a try, the others do not. Not written to the event log.
     Settle(InstanceKey, TaskState),
+    /// As `Settle` with `skipped`, by the decision of a task before it: such an instance has no duration.
+    Skip(InstanceKey),
     /// The instances wait for room. Those that are past that stay as they are.
     Schedule(Vec<InstanceKey>),
 }

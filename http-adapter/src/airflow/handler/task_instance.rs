@@ -594,6 +594,7 @@ fn show(instance: &TaskInstance) -> Value {
         max_tries: instance.max_tries,
         start_date: instance.start_date,
         end_date: instance.end_date,
+        is_branched_off: instance.is_branched_off,
         queued_when: instance.queued_when,
         hostname: instance.hostname.clone(),
         unixname: instance.unixname.clone(),
@@ -646,6 +647,9 @@ fn show_try(instance: &TaskInstance, attempt: &TaskInstanceTry) -> Value {
 }
 
 fn duration(attempt: &TaskInstanceTry) -> Option<f64> {
+    if attempt.is_branched_off {
+        return None;
+    }
     let micros = (attempt.end_date? - attempt.start_date?).num_microseconds()?;
     // A duration of up to 285 years in microseconds is exact in 53 bits.
     #[allow(clippy::cast_precision_loss)]
