@@ -13,7 +13,7 @@ use updraft_core::engine::{EngineError, Scheduler, SchedulerParts, SchedulerSett
 use updraft_core::executor::{LocalExecutor, LocalExecutorParts};
 use updraft_core::id::IdSource;
 use updraft_core::log::{LogStore, MemoryLogs};
-use updraft_core::model::{DagRun, TaskEventLog};
+use updraft_core::model::{DagRun, Host, TaskEventLog};
 use updraft_core::operator::{CodeTasks, Operator, OperatorInfo, Registry, RenderTemplates, StorageTaskStore};
 use updraft_core::service::{Actor, Service, ServiceError, Settings, TriggerRequest};
 use updraft_core::storage::{DagRegistration, Storage};
@@ -326,7 +326,8 @@ impl Updraft {
                     Err(_) => Duration::ZERO,
                 }
             };
-            let work = Scheduler::run(parts, updraft.inner.settings.scheduler.clone(), stop);
+            let settings = SchedulerSettings { host: this_host(), ..updraft.inner.settings.scheduler.clone() };
+            let work = Scheduler::run(parts, settings, stop);
             async move {
                 let result = work.await;
                 // What a failed loop left running must be gone before another admits its instances again.
@@ -397,4 +398,9 @@ impl Updraft {
         }
         crate::folder::Folders::new(loader, inner.settings.dags_are_paused_at_creation)
     }
+}
+
+/// What the system says of the machine and the user; nothing where it does not know.
+fn this_host() -> Host {
+    Host { hostname: whoami::hostname().unwrap_or_default(), unixname: whoami::username().unwrap_or_default() }
 }

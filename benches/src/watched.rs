@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use updraft_core::id::{DagVersionId, RunId};
-use updraft_core::model::{AuditEntry, DagVersion, Pool, PoolUsage};
+use updraft_core::model::{AuditEntry, DagVersion, Host, Pool, PoolUsage};
 use updraft_core::storage::{
     Batch, Change, OrderBy, Page, PageRequest, PoolOrder, PoolStorage, PoolUpdate, Result, RunSnapshot,
     SchedulerSession, SchedulerStorage, Verdict,
@@ -69,8 +69,8 @@ impl SchedulerStorage for Watched {
         self.inner.now().await
     }
 
-    async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession> {
-        self.inner.register_scheduler(name, lease).await
+    async fn register_scheduler(&self, name: &str, lease: Duration, host: &Host) -> Result<SchedulerSession> {
+        self.inner.register_scheduler(name, lease, host).await
     }
 
     async fn heartbeat(&self, session: &SchedulerSession) -> Result<()> {

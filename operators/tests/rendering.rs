@@ -11,7 +11,7 @@ use updraft_core::executor::{Attempt, Executor, ExecutorEvent, LocalExecutor, Lo
 use updraft_core::id::{IdSource, InstanceKey, TaskIx};
 use updraft_core::log::{LogStore, MemoryLogs};
 use updraft_core::model::{
-    AttemptPhase, Dag, DagRun, OperatorRef, Param, RunState, RunType, Task, TaskEventLog, Variable,
+    AttemptPhase, Dag, DagRun, Host, OperatorRef, Param, RunState, RunType, Task, TaskEventLog, Variable,
 };
 use updraft_core::operator::{CodeTasks, Outcome, Registry, StorageTaskStore, TaskError};
 use updraft_core::storage::{
@@ -69,7 +69,8 @@ impl Bed {
             audit: None,
         };
         storage.create_runs(now, vec![run]).await.expect("created").remove(0).expect("a run");
-        let session = storage.register_scheduler("s", Duration::from_secs(60)).await.expect("a session");
+        let session =
+            storage.register_scheduler("s", Duration::from_secs(60), &Host::default()).await.expect("a session");
         let claimed = storage.claim_runs(&session, &[version.id], 1).await.expect("claimed").remove(0);
         let logs = Arc::new(MemoryLogs::default());
         let mut registry = Registry::default();

@@ -111,7 +111,8 @@ impl State {
             Change::Started(token) => self.started(step, id, *token),
             Change::Ended(ended) => self.ended(step, id, ended),
             Change::Release(token) => self.release(step, id, *token),
-            Change::Settle(key, state) => self.settle(step, id, *key, *state),
+            Change::Settle(key, state) => self.settle(step, id, *key, *state, false),
+            Change::Skip(key) => self.settle(step, id, *key, TaskState::Skipped, true),
             Change::Schedule(keys) => self.schedule(step, id, keys),
             _ => Verdict::StaleRun,
         }
@@ -251,6 +252,7 @@ impl State {
         instance.attempt = attempt;
         instance.try_number = try_number;
         instance.queued = step.now.into();
+        instance.is_branched_off = false;
         instance.start = if is_running { step.now.into() } else { Moment::NEVER };
         instance.end = Moment::NEVER;
         instance.updated = step.now.into();
@@ -374,7 +376,14 @@ impl State {
         pools.set_state(instance, place, state);
     }
 
-    fn settle(&mut self, step: &Step<'_>, id: RunId, key: InstanceKey, state: TaskState) -> Verdict {
+    fn settle(
+        &mut self,
+        step: &Step<'_>,
+        id: RunId,
+        key: InstanceKey,
+        state: TaskState,
+        is_branched_off: bool,
+    ) -> Verdict {
         let Self { runs, pools, .. } = self;
         let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
             return Verdict::StaleRun;
@@ -392,6 +401,7 @@ impl State {
             }
             instance.try_number += 1;
         }
+        instance.is_branched_off = is_branched_off;
         instance.start = step.now.into();
         instance.end = step.now.into();
         instance.updated = step.now.into();

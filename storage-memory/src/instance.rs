@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use updraft_core::id::{InstanceKey, TaskIx};
-use updraft_core::model::{DagRun, Note, TaskInstance, TaskInstanceTry, TaskState};
+use updraft_core::model::{DagRun, Host, Note, TaskInstance, TaskInstanceTry, TaskState};
 use updraft_core::operator::SkipDownstream;
 
 use crate::dag::Version;
@@ -42,6 +42,7 @@ pub(crate) const NO_ATTEMPT: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) state: TaskState,
+    pub(crate) is_branched_off: bool,
     pub(crate) try_number: u32,
     pub(crate) max_tries: u32,
     /// The place of its live attempt, or [`NO_ATTEMPT`].
@@ -72,6 +73,7 @@ impl Instance {
     pub(crate) fn new(max_tries: u32, now: DateTime<Utc>) -> Self {
         Self {
             state: TaskState::None,
+            is_branched_off: false,
             try_number: 0,
             max_tries,
             attempt: NO_ATTEMPT,
@@ -91,7 +93,7 @@ impl Instance {
         self.cold.get_or_insert_default()
     }
 
-    /// The last try as it stands.
+    /// The last try as it stands, but for its host.
     pub(crate) fn last_try(&self) -> TaskInstanceTry {
         TaskInstanceTry {
             try_number: self.try_number,
@@ -99,6 +101,7 @@ impl Instance {
             max_tries: self.max_tries,
             start_date: self.start.get(),
             end_date: self.end.get(),
+            is_branched_off: self.is_branched_off(),
             queued_when: self.queued.get(),
             hostname: String::new(),
             unixname: String::new(),
@@ -147,12 +150,17 @@ impl Instance {
         }
     }
 
+    /// Whoever marks the instance later has nothing to do with branches.
+    pub(crate) fn is_branched_off(&self) -> bool {
+        self.is_branched_off && self.state == TaskState::Skipped
+    }
+
     pub(crate) fn due_at(&self) -> Option<DateTime<Utc>> {
         self.cold.as_ref().and_then(|cold| cold.due_at)
     }
 
     /// The instance as clients see it.
-    pub(crate) fn view(&self, run: &Arc<DagRun>, version: &Version, key: InstanceKey) -> TaskInstance {
+    pub(crate) fn view(&self, run: &Arc<DagRun>, version: &Version, host: &Host, key: InstanceKey) -> TaskInstance {
         let cold = self.cold.as_deref();
         TaskInstance {
             run: Arc::clone(run),
@@ -163,10 +171,11 @@ impl Instance {
             max_tries: self.max_tries,
             start_date: self.start.get(),
             end_date: self.end.get(),
+            is_branched_off: self.is_branched_off(),
             queued_when: self.queued.get(),
             due_at: self.due_at(),
-            hostname: String::new(),
-            unixname: String::new(),
+            hostname: hostname(host, self.queued.get()),
+            unixname: host.unixname.clone(),
             pid: cold.and_then(|cold| cold.pid),
             note: cold.and_then(|cold| cold.note.clone()),
             rendered_fields: cold.and_then(|cold| cold.rendered.clone()).unwrap_or_else(|| Value::Object(Map::new())),
@@ -180,6 +189,11 @@ impl Cold {
         self.xcoms.clear();
         self.skip = SkipDownstream::None;
     }
+}
+
+/// Where a try ran: nowhere unless it was admitted.
+pub(crate) fn hostname(host: &Host, queued_when: Option<DateTime<Utc>>) -> String {
+    queued_when.map(|_| host.hostname.clone()).unwrap_or_default()
 }
 
 /// The key of the instance at a place of a run's vector.

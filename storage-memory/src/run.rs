@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use updraft_core::id::{DagId, InstanceKey, RunId, SchedulerId, UNMAPPED};
 use updraft_core::model::{AuditEntry, DagRun, Note, RunState, TaskState};
 use updraft_core::storage::{
@@ -299,7 +300,7 @@ impl State {
                 RunOrder::State => sort(list, down, |run| run.state.as_str()),
                 RunOrder::UpdatedAt => sort(list, down, |run| run.updated_at),
                 RunOrder::ExternalTrigger => sort(list, down, |run| run.external_trigger),
-                RunOrder::Conf => list.sort_by_cached_key(|run| run.conf.to_string()),
+                RunOrder::Conf => list.sort_by_cached_key(|run| conf_order(&run.conf)),
                 RunOrder::RunType => sort(list, down, |run| run.run_type.as_str()),
                 RunOrder::QueuedAt => sort(list, down, |run| run.queued_at),
                 RunOrder::DataIntervalStart => sort(list, down, |run| run.data_interval_start),
@@ -308,11 +309,16 @@ impl State {
                 _ => sort(list, down, |run| run.id),
             }
             if order.field == RunOrder::Conf && down {
-                runs.sort_by_cached_key(|run| std::cmp::Reverse(run.conf.to_string()));
+                runs.sort_by_cached_key(|run| std::cmp::Reverse(conf_order(&run.conf)));
             }
         }
         page(runs.into_iter(), query.page).map(|run| DagRun::clone(run))
     }
+}
+
+/// Runs without a conf come first.
+fn conf_order(conf: &Value) -> (bool, String) {
+    (conf.as_object().is_some_and(|members| !members.is_empty()), conf.to_string())
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagVersionId, RunId, SchedulerId};
-use updraft_core::model::{DagVersion, RunState, TaskState};
+use updraft_core::model::{DagVersion, Host, RunState, TaskState};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
     Batch, InstanceSnapshot, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict,
@@ -198,8 +198,12 @@ impl SchedulerStorage for MemoryStorage {
         Ok(self.clock.now())
     }
 
-    async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession> {
-        let session = self.lock().register_scheduler(self.clock.monotonic(), name, lease);
+    async fn register_scheduler(&self, name: &str, lease: Duration, host: &Host) -> Result<SchedulerSession> {
+        let session = {
+            let mut state = self.lock();
+            state.host = host.clone();
+            state.register_scheduler(self.clock.monotonic(), name, lease)
+        };
         self.announce();
         Ok(session)
     }

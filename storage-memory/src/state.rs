@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, DagVersionId, RunId, SchedulerId};
-use updraft_core::model::{AuditEntry, Connection, ImportError, Role, RunState, User, Variable};
+use updraft_core::model::{AuditEntry, Connection, Host, ImportError, Role, RunState, User, Variable};
 use updraft_core::storage::{Result, StorageError, Subject};
 
 use crate::attempt::Attempts;
@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) attempts: Attempts,
     pub(crate) pools: Pools,
     pub(crate) schedulers: BTreeMap<SchedulerId, Scheduler>,
+    /// All schedulers of an embedded storage are on one machine.
+    pub(crate) host: Host,
     pub(crate) log: EventLog,
     pub(crate) import_errors: BTreeMap<String, ImportError>,
     pub(crate) import_error_serial: Serial,
@@ -72,6 +74,7 @@ impl State {
             attempts: Attempts::default(),
             pools: Pools::new(),
             schedulers: BTreeMap::new(),
+            host: Host::default(),
             log: EventLog::default(),
             import_errors: BTreeMap::new(),
             import_error_serial: Serial::default(),

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use updraft_core::id::{AttemptToken, InstanceKey, RunId};
-use updraft_core::model::{AuditEntry, Note, TaskInstance, TaskInstanceTry, TaskState};
+use updraft_core::model::{AuditEntry, Host, Note, TaskInstance, TaskInstanceTry, TaskState};
 use updraft_core::storage::{Page, Range, Result, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage};
 
 use crate::MemoryStorage;
-use crate::instance::{Instance, key_at};
+use crate::instance::{Instance, hostname, key_at};
 use crate::list::{among, may_read};
 use crate::run::Run;
 use crate::state::State;
@@ -71,7 +71,7 @@ impl State {
                 let key = key_at(place);
                 if all_match || matches(query, run, key, instance) {
                     if RangeBounds::contains(&range, &index) {
-                        page.items.push(instance.view(&run.record, &run.version, key));
+                        page.items.push(instance.view(&run.record, &run.version, &self.host, key));
                     }
                     index += 1;
                 }
@@ -102,12 +102,15 @@ impl State {
 
 impl Instance {
     fn duration(&self) -> Option<f64> {
+        if self.is_branched_off() {
+            return None;
+        }
         let micros = (self.end.get()? - self.start.get()?).num_microseconds()?;
         #[allow(clippy::cast_precision_loss, reason = "as TaskInstance::duration has it")]
         Some(micros as f64 / 1e6)
     }
 
-    fn tries(&self) -> Vec<TaskInstanceTry> {
+    fn tries(&self, host: &Host) -> Vec<TaskInstanceTry> {
         let mut tries = self.history().to_vec();
         let mut last = self.last_try();
         if last.state == TaskState::UpForRetry {
@@ -115,6 +118,10 @@ impl Instance {
             last.state = TaskState::Failed;
         }
         tries.push(last);
+        for one in &mut tries {
+            one.hostname = hostname(host, one.queued_when);
+            one.unixname = host.unixname.clone();
+        }
         tries
     }
 }
@@ -129,7 +136,7 @@ impl TaskInstanceStorage for MemoryStorage {
         let (key, instance) = found.ok_or_else(|| {
             StorageError::NotFound(Subject::TaskInstance(dag_id.into(), run_id.into(), task_id.into(), map_index))
         })?;
-        Ok(instance.view(&run.record, &run.version, key))
+        Ok(instance.view(&run.record, &run.version, &state.host, key))
     }
 
     async fn task_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>> {
@@ -138,7 +145,8 @@ impl TaskInstanceStorage for MemoryStorage {
 
     async fn tries(&self, run: RunId, key: InstanceKey) -> Result<Vec<TaskInstanceTry>> {
         let state = self.lock();
-        Ok(state.run(run).and_then(|run| run.instance(key)).map(Instance::tries).unwrap_or_default())
+        let instance = state.run(run).and_then(|run| run.instance(key));
+        Ok(instance.map(|instance| instance.tries(&state.host)).unwrap_or_default())
     }
 
     async fn set_task_instance_note(

@@ -118,6 +118,10 @@ class Preparation:
         elif name == "live.tis_after_failed_8s":
             self.wait(lambda: self.instance("long_sleep", "rec_live", "sleep"), lambda i: i["state"] == "failed" and i["end_date"])
 
+        elif name == "pools.list":
+            # What was marked may still be about to end.
+            self.wait(lambda: self.server.ask("GET", "/pools/default_pool"), lambda pool: not pool["occupied_slots"])
+
     def after(self, name):
         if name == "dags.patch_many.empty_pattern":
             self.wake()

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::clock::{Clock, SimulatedClock};
 use updraft_core::id::{DagVersionId, RunId};
-use updraft_core::model::{AuditEntry, DagVersion, Pool, PoolUsage};
+use updraft_core::model::{AuditEntry, DagVersion, Host, Pool, PoolUsage};
 use updraft_core::storage::*;
 
 use super::dice::Dice;
@@ -69,9 +69,9 @@ impl SchedulerStorage for Stuttering {
         self.before().await?;
         self.inner.now().await
     }
-    async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession> {
+    async fn register_scheduler(&self, name: &str, lease: Duration, host: &Host) -> Result<SchedulerSession> {
         self.before().await?;
-        self.after(self.inner.register_scheduler(name, lease).await).await
+        self.after(self.inner.register_scheduler(name, lease, host).await).await
     }
     async fn heartbeat(&self, session: &SchedulerSession) -> Result<()> {
         self.before().await?;

@@ -562,7 +562,7 @@ impl SchedulerStorage for PostgresProof {
         Ok(self.clock.now())
     }
 
-    async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession, StorageError> {
+    async fn register_scheduler(&self, name: &str, lease: Duration, _: &Host) -> Result<SchedulerSession, StorageError> {
         let row = sqlx::query(
             "WITH s AS (INSERT INTO scheduler (name, epoch) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE
                 SET epoch = scheduler.epoch + 1 RETURNING id, epoch),

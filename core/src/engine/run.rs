@@ -19,6 +19,8 @@ pub enum Decision {
     Ready(InstanceKey),
     /// The instance has ended without an attempt.
     Settle(InstanceKey, TaskState),
+    /// A task before the instance has just decided that it is skipped.
+    Skip(InstanceKey),
     /// The instance waits until the moment of its next try.
     WaitUntil(InstanceKey, DateTime<Utc>),
     /// The run has ended.
@@ -93,7 +95,7 @@ impl RunMachine {
             if self.state(*key) == Some(TaskState::Success) {
                 let direct: BTreeSet<_> = self.plan.after(key.task).iter().copied().collect();
                 let skipped = self.skipped_by(key.task, skip).into_iter().filter(|ix| direct.contains(ix)).collect();
-                self.skip(skipped, decisions);
+                self.skip(skipped, |key| Decision::Settle(key, TaskState::Skipped), decisions);
             }
         }
         for i in 0..self.slots.len() {
@@ -165,7 +167,7 @@ impl RunMachine {
             self.finish(key.task, state);
             if state == TaskState::Success {
                 let skipped = self.skipped_by(key.task, skip);
-                self.skip(skipped, decisions);
+                self.skip(skipped, Decision::Skip, decisions);
             }
             self.settle_open(decisions);
         } else {
@@ -264,11 +266,11 @@ impl RunMachine {
     }
 
     /// Skips instances that have not started.
-    fn skip(&mut self, tasks: Vec<TaskIx>, decisions: &mut Vec<Decision>) {
+    fn skip(&mut self, tasks: Vec<TaskIx>, decide: fn(InstanceKey) -> Decision, decisions: &mut Vec<Decision>) {
         for ix in tasks {
             if matches!(self.slots[ix.index()].state, TaskState::None | TaskState::Scheduled | TaskState::UpForRetry) {
                 self.finish(ix, TaskState::Skipped);
-                decisions.push(Decision::Settle(InstanceKey::unmapped(ix), TaskState::Skipped));
+                decisions.push(decide(InstanceKey::unmapped(ix)));
             }
         }
     }

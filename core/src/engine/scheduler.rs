@@ -20,7 +20,7 @@ use super::{EngineError, Plan, SchedulerState, SchedulerStatus};
 use crate::clock::{Clock, Sleep};
 use crate::executor::{Executor, ExecutorEvent};
 use crate::id::{DagVersionId, IdSource, InstanceKey, RunId};
-use crate::model::{DagVersion, TaskEventLog};
+use crate::model::{DagVersion, Host, TaskEventLog};
 use crate::operator::CancelReason;
 use crate::storage::{
     Batch, PageRequest, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict,
@@ -54,6 +54,8 @@ pub struct SchedulerParts {
 pub struct SchedulerSettings {
     /// Its name. A scheduler that registers under the name of another replaces it.
     pub name: String,
+    /// Where its tries run.
+    pub host: Host,
     /// How long it may stay silent before others take its runs.
     pub lease: Duration,
     /// How often it looks for what no announcement told.
@@ -72,6 +74,7 @@ impl Default for SchedulerSettings {
     fn default() -> Self {
         Self {
             name: "scheduler".into(),
+            host: Host::default(),
             lease: Duration::from_secs(30),
             poll_interval: Duration::from_secs(1),
             claim_limit: 256,
@@ -148,7 +151,8 @@ impl Scheduler {
         stop: impl Future<Output = Duration> + Send,
     ) -> Result<(), EngineError> {
         let patience = Patience::new(&parts, &settings);
-        let session = patience.retry(|| parts.storage.register_scheduler(&settings.name, settings.lease)).await?;
+        let register = || parts.storage.register_scheduler(&settings.name, settings.lease, &settings.host);
+        let session = patience.retry(register).await?;
         let now = patience.retry(|| parts.storage.now()).await?;
         let now = (now, parts.clock.monotonic());
         parts.status.set(SchedulerState::Healthy);

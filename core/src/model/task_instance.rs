@@ -27,6 +27,8 @@ pub struct TaskInstance {
     pub start_date: Option<DateTime<Utc>>,
     /// When its last try ended.
     pub end_date: Option<DateTime<Utc>>,
+    /// Whether a task before it decided that it is skipped: then it has dates, but no duration.
+    pub is_branched_off: bool,
     /// When its last try was admitted.
     pub queued_when: Option<DateTime<Utc>>,
     /// When its next try may start.
@@ -53,6 +55,9 @@ impl TaskInstance {
 
     /// Seconds between start and end.
     pub fn duration(&self) -> Option<f64> {
+        if self.is_branched_off {
+            return None;
+        }
         let micros = (self.end_date? - self.start_date?).num_microseconds()?;
         // A duration of up to 285 years in microseconds is exact in 53 bits.
         #[allow(clippy::cast_precision_loss)]
@@ -73,6 +78,8 @@ pub struct TaskInstanceTry {
     pub start_date: Option<DateTime<Utc>>,
     /// When it ended.
     pub end_date: Option<DateTime<Utc>>,
+    /// As in [`TaskInstance`].
+    pub is_branched_off: bool,
     /// When it was admitted.
     pub queued_when: Option<DateTime<Utc>>,
     /// Where it ran.

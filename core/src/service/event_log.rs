@@ -1,10 +1,18 @@
 //! The event log.
 
 use super::{Result, Service};
-use crate::model::EventLogEntry;
+use crate::model::{AuditEntry, EventLogEntry};
 use crate::storage::{EventLogQuery, Page};
 
 impl Service {
+    /// Writes an entry that belongs to no change, as that of a refused request.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn record(&self, entry: AuditEntry) -> Result<()> {
+        Ok(self.storage.append_event(self.now().await?, entry).await?)
+    }
+
     /// An entry.
     ///
     /// # Errors

@@ -132,6 +132,7 @@ impl Service {
             max_tries: instance.max_tries,
             start_date: instance.start_date,
             end_date: instance.end_date,
+            is_branched_off: instance.is_branched_off,
             queued_when: instance.queued_when,
             hostname: instance.hostname.clone(),
             unixname: instance.unixname.clone(),

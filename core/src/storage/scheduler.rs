@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{PoolStorage, Result};
 use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
-use crate::model::{AttemptPhase, DagRun, DagVersion, LiveAttempt, RunState, TaskEventLog, TaskState};
+use crate::model::{AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, RunState, TaskEventLog, TaskState};
 use crate::operator::SkipDownstream;
 
 /// A scheduler that is registered with the storage.
@@ -126,6 +126,8 @@ pub enum Change {
     /// An instance that never started is finished: skipped, upstream_failed, or success of an empty task. Start and end
     /// are the batch's time. A success counts as a try, the others do not. Not written to the event log.
     Settle(InstanceKey, TaskState),
+    /// As `Settle` with `skipped`, by the decision of a task before it: such an instance has no duration.
+    Skip(InstanceKey),
     /// The instances wait for room. Those that are past that stay as they are.
     Schedule(Vec<InstanceKey>),
 }
@@ -181,8 +183,8 @@ pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
     async fn now(&self) -> Result<DateTime<Utc>>;
 
     /// Registers a scheduler. One that is registered under the same name is fenced from now on, and its runs belong to
-    /// nobody.
-    async fn register_scheduler(&self, name: &str, lease: Duration) -> Result<SchedulerSession>;
+    /// nobody. The tries that it admits have the host that it names; instances without a try have the user only.
+    async fn register_scheduler(&self, name: &str, lease: Duration, host: &Host) -> Result<SchedulerSession>;
 
     /// Says that the scheduler lives.
     ///

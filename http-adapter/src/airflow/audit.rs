@@ -1,8 +1,13 @@
 //! What the event log keeps of a request.
 
-use serde_json::{Map, Value};
+use std::future::Future;
 
+use serde_json::{Map, Value};
+use updraft_core::model::AuditEntry;
+
+use super::call::Call;
 use super::json;
+use super::operation::Answer;
 use super::query::Parameters;
 
 /// What has a column of its own in the event log.
@@ -27,6 +32,29 @@ const SECRETS: &[&str] = &[
 
 /// How deep Airflow looks for secrets.
 const MAX_DEPTH: usize = 5;
+
+/// Answers a call. What changes something is logged with its change; a call that is refused changes nothing, and is
+/// logged here.
+pub(super) async fn log_refusal<F>(event: &str, call: Call, handler: impl FnOnce(Call) -> F) -> Answer
+where
+    F: Future<Output = Answer>,
+{
+    let service = call.service().clone();
+    let text = |name| call.path.text(name).map(str::to_owned);
+    let entry = AuditEntry {
+        dag_id: text("dag_id").map(Into::into),
+        run_id: text("dag_run_id"),
+        task_id: text("task_id"),
+        ..call.actor().audit(event)
+    };
+    let answer = handler(call).await;
+    if answer.as_ref().is_err_and(|problem| problem.is_refusal())
+        && let Err(error) = service.record(entry).await
+    {
+        tracing::warn!(%error, "a refused request was not logged");
+    }
+    answer
+}
 
 /// The path, the query and the body of a request as JSON text, without what is secret.
 pub(super) fn extra(path: &Parameters, query: &Parameters, body: &Value) -> String {

@@ -100,16 +100,6 @@ impl Document {
         let quoted = Value::from(base_path).to_string();
         TEXT.replacen("{url: /api/v1,", &format!("{{url: {quoted},"), 1).into_bytes()
     }
-
-    /// What an operation answers with a status, for checks of answers.
-    #[cfg(test)]
-    pub(crate) fn answer(&self, id: &str, status: &str) -> Option<Schema> {
-        let resolved = resolve(&self.source, &self.source).ok()?;
-        let spec = self.operations.iter().find(|operation| operation.id == id)?;
-        let operation = resolved.get("paths")?.get(&spec.path)?.get(&spec.method.as_str().to_ascii_lowercase())?;
-        let content = operation.get("responses")?.get(status)?.get("content")?;
-        Schema::compile(content.get("application/json")?.get("schema")?.clone(), Flavour::Response).ok()
-    }
 }
 
 impl OperationSpec {

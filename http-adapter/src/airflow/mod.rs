@@ -3,8 +3,6 @@
 //! [`Airflow`] is a [`tower_service::Service`]: it is nested into an axum application, served by a plain hyper server, or
 //! called in process.
 
-#![allow(dead_code, reason = "until the handlers of all resources have come")]
-
 mod accept;
 mod audit;
 mod call;

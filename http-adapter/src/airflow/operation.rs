@@ -32,6 +32,18 @@ macro_rules! operation {
 }
 pub(crate) use operation;
 
+/// An operation that the event log tells of under a name, also where it is refused.
+macro_rules! logged {
+    ($id:ident, $event:literal, $access:expr, $handler:path) => {
+        $crate::airflow::operation::Operation {
+            id: stringify!($id),
+            access: $access,
+            handler: |call| Box::pin($crate::airflow::audit::log_refusal($event, call, $handler)),
+        }
+    };
+}
+pub(crate) use logged;
+
 /// What an operation demands of its caller.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Access {

@@ -28,6 +28,11 @@ impl Problem {
         Self { status, title, detail, section, headers: Vec::new() }
     }
 
+    /// Whether the request itself was at fault.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status.is_client_error()
+    }
+
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
@@ -95,11 +100,6 @@ impl Problem {
     pub(crate) fn internal_silent() -> Self {
         let title = Some("Internal Server Error".to_owned());
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, Some("Unknown"), title, None)
-    }
-
-    /// 501, for operations that are not built yet.
-    pub(crate) fn not_implemented() -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, None, Some("Not Implemented".to_owned()), None)
     }
 
     /// 503: the same request may succeed after some seconds.

@@ -16,7 +16,7 @@ use updraft_core::clock::{Clock, SimulatedClock};
 use updraft_core::dag::content_hash;
 use updraft_core::id::{IdSource, InstanceKey, TaskIx};
 use updraft_core::log::MemoryLogs;
-use updraft_core::model::{AttemptPhase, Dag, OperatorRef, Param, RunState, Task, TaskEventLog, TaskState};
+use updraft_core::model::{AttemptPhase, Dag, Host, OperatorRef, Param, RunState, Task, TaskEventLog, TaskState};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::service::{Service, Settings};
 use updraft_core::storage::{
@@ -70,7 +70,7 @@ impl World {
         let service = Service::new(storage.clone(), logs.clone(), ids.clone(), Settings::default());
         let airflow = Airflow::builder(service, Arc::new(clock.clone()));
         let airflow = airflow.token_key(TokenKey::from_secret(b"test")).authenticator(Admin).build().unwrap();
-        let session = storage.register_scheduler("player", Duration::from_secs(3600)).await.unwrap();
+        let session = storage.register_scheduler("player", Duration::from_secs(3600), &Host::default()).await.unwrap();
         Self { storage, logs, clock, airflow, ids, session, sequence: Mutex::new(0) }
     }
 

@@ -332,6 +332,7 @@ impl Machines {
                     continue;
                 }
                 Decision::Settle(key, state) => Change::Settle(key, state),
+                Decision::Skip(key) => Change::Skip(key),
                 Decision::EndRun(state) => Change::EndRun(state),
             };
             pending.push(Transition { run, version, change });

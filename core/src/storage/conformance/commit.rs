@@ -279,7 +279,7 @@ pub async fn instances_are_settled(trial: &dyn Trial) {
     let world = World::new(trial);
     let (mut scheduler, run) = world.started().await;
     let changes = vec![
-        (run.id, Change::Settle(key(0), TaskState::Skipped)),
+        (run.id, Change::Skip(key(0))),
         (run.id, Change::Settle(key(1), TaskState::UpstreamFailed)),
         (run.id, Change::Settle(key(2), TaskState::Success)),
     ];
@@ -289,6 +289,7 @@ pub async fn instances_are_settled(trial: &dyn Trial) {
         let instance = world.instance(&run, task).await;
         assert_eq!((instance.state, instance.try_number), (state, tries));
         assert_eq!((instance.start_date, instance.end_date, instance.queued_when), (Some(at(2)), Some(at(2)), None));
+        assert_eq!(instance.duration(), (state != TaskState::Skipped).then_some(0.0));
     }
     let query = EventLogQuery { dag_id: Some("d".into()), ..EventLogQuery::default() };
     assert_eq!(world.storage.events(&query).await.unwrap().total, 0);

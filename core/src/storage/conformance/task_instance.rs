@@ -34,6 +34,8 @@ pub async fn an_attempt_describes_itself(trial: &dyn Trial) {
     let mut declared = dag("d", &["a"]);
     declared.tasks[0].retries = 1;
     let (mut scheduler, run) = world.started_of(declared).await;
+    let before = world.instance(&run, "a").await;
+    assert_eq!((before.hostname.as_str(), before.unixname.as_str()), ("", "someone"));
     let token = scheduler.admit(at(2), run.id, 0, 1).await;
     world.storage.set_process(token, 42).await.unwrap();
     world.storage.set_rendered_fields(token, json!({"bash_command": "echo 1"})).await.unwrap();
@@ -52,6 +54,9 @@ pub async fn an_attempt_describes_itself(trial: &dyn Trial) {
         tries.iter().map(|t| (t.state, t.pid)).collect::<Vec<_>>(),
         [(TaskState::Failed, Some(42)), (TaskState::Running, None)]
     );
+    for one in &tries {
+        assert_eq!((one.hostname.as_str(), one.unixname.as_str()), ("machine", "someone"));
+    }
 }
 
 /// An instance's remark is set and removed, and outlives tries.

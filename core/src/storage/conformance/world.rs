@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Trial;
 use crate::id::{AttemptToken, DagVersionId, IdSource, InstanceKey, RunId, TaskIx};
 use crate::model::{
-    AttemptPhase, AuditEntry, Dag, DagRun, OperatorRef, Pool, PoolUsage, RunState, RunType, StateSet, Task,
+    AttemptPhase, AuditEntry, Dag, DagRun, Host, OperatorRef, Pool, PoolUsage, RunState, RunType, StateSet, Task,
     TaskEventLog, TaskInstance, TaskState,
 };
 use crate::operator::SkipDownstream;
@@ -19,6 +19,11 @@ use crate::storage::{
     Admission, Amendment, Batch, Change, DagRegistration, Ended, InstanceAmendment, NewRun, Result, RunSnapshot,
     SchedulerSession, Storage, StorageError, Transition, Verdict, XComQuery,
 };
+
+/// Where the tries of all schedulers run.
+pub(super) fn host() -> Host {
+    Host { hostname: "machine".into(), unixname: "someone".into() }
+}
 
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 
@@ -164,7 +169,7 @@ impl World {
     }
 
     pub(super) async fn scheduler(&self, name: &str) -> Scheduler {
-        let session = self.storage.register_scheduler(name, LEASE).await.unwrap();
+        let session = self.storage.register_scheduler(name, LEASE, &host()).await.unwrap();
         Scheduler {
             storage: Arc::clone(&self.storage),
             ids: self.ids.clone(),

@@ -11,7 +11,7 @@ use crate::airflow::call::Call;
 use crate::airflow::date;
 use crate::airflow::field::{FieldErrors, Fields};
 use crate::airflow::file_token::file_token;
-use crate::airflow::operation::{Access, Answer, Operation, operation};
+use crate::airflow::operation::{Access, Answer, Operation, logged, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::reply::Reply;
 use crate::airflow::timetable;
@@ -57,9 +57,9 @@ pub(super) fn operations() -> Vec<Operation<State>> {
         operation!(get_dags, Access::Dag(Action::Read), get_dags),
         operation!(get_dag, Access::Dag(Action::Read), get_dag),
         operation!(get_dag_details, Access::Dag(Action::Read), get_dag_details),
-        operation!(patch_dag, Access::Dag(Action::Edit), patch_dag),
-        operation!(patch_dags, Access::Dag(Action::Edit), patch_dags),
-        operation!(delete_dag, Access::Dag(Action::Delete), delete_dag),
+        logged!(patch_dag, "patch_dag", Access::Dag(Action::Edit), patch_dag),
+        logged!(patch_dags, "patch_dags", Access::Dag(Action::Edit), patch_dags),
+        logged!(delete_dag, "delete_dag", Access::Dag(Action::Delete), delete_dag),
     ]
 }
 

@@ -15,7 +15,7 @@ use crate::access::{Action, Resource};
 use crate::airflow::call::Call;
 use crate::airflow::date;
 use crate::airflow::field::{FieldErrors, Fields};
-use crate::airflow::operation::{Access, Answer, Operation, operation};
+use crate::airflow::operation::{Access, Answer, Operation, logged, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::query;
 use crate::airflow::reply::Reply;
@@ -23,6 +23,9 @@ use crate::airflow::{State, param};
 
 /// What they are part of.
 const PARTS: &[Resource] = &[Resource::DagRuns];
+
+/// What events of datasets that caused them are part of.
+const EVENT_PARTS: &[Resource] = &[Resource::DagRuns, Resource::Datasets];
 
 /// What one may sort by.
 const ORDERS: &[(&str, RunOrder)] = &[
@@ -66,12 +69,22 @@ pub(super) fn operations() -> Vec<Operation<State>> {
     vec![
         operation!(get_dag_runs, Access::DagPart(Action::Read, PARTS), get_dag_runs),
         operation!(get_dag_runs_batch, Access::DagPart(Action::Read, PARTS), get_dag_runs_batch),
+        operation!(
+            get_upstream_dataset_events,
+            Access::DagPart(Action::Read, EVENT_PARTS),
+            get_upstream_dataset_events
+        ),
         operation!(get_dag_run, Access::DagPart(Action::Read, PARTS), get_dag_run),
-        operation!(post_dag_run, Access::DagPart(Action::Create, PARTS), post_dag_run),
-        operation!(update_dag_run_state, Access::DagPart(Action::Edit, PARTS), update_dag_run_state),
-        operation!(clear_dag_run, Access::DagPart(Action::Edit, PARTS), clear_dag_run),
-        operation!(set_dag_run_note, Access::DagPart(Action::Edit, PARTS), set_dag_run_note),
-        operation!(delete_dag_run, Access::DagPart(Action::Delete, PARTS), delete_dag_run),
+        logged!(post_dag_run, "post_dag_run", Access::DagPart(Action::Create, PARTS), post_dag_run),
+        logged!(
+            update_dag_run_state,
+            "update_dag_run_state",
+            Access::DagPart(Action::Edit, PARTS),
+            update_dag_run_state
+        ),
+        logged!(clear_dag_run, "clear_dag_run", Access::DagPart(Action::Edit, PARTS), clear_dag_run),
+        logged!(set_dag_run_note, "set_dag_run_note", Access::DagPart(Action::Edit, PARTS), set_dag_run_note),
+        logged!(delete_dag_run, "delete_dag_run", Access::DagPart(Action::Delete, PARTS), delete_dag_run),
     ]
 }
 
@@ -124,13 +137,23 @@ async fn get_dag_runs_batch(mut call: Call) -> Answer {
 
 async fn get_dag_run(call: Call) -> Answer {
     let (dag_id, run_id) = (call.path_text("dag_id"), call.path_text("dag_run_id"));
-    let run = call.service().dag_run(dag_id, run_id).await.map_err(|error| match error {
-        ServiceError::NotFound(_) => Problem::not_found("DAGRun not found", Some(no_run(dag_id, run_id))),
-        error => error.into(),
-    })?;
+    let run = find_run(&call, dag_id, run_id).await?;
     let fields = call.query.fields();
     check_fields(&fields, "DAGRunSchema error")?;
     Ok(Reply::json(&Value::Object(fields.project(show_run(&run)))))
+}
+
+async fn find_run(call: &Call, dag_id: &str, run_id: &str) -> Result<DagRun, Problem> {
+    call.service().dag_run(dag_id, run_id).await.map_err(|error| match error {
+        ServiceError::NotFound(_) => Problem::not_found("DAGRun not found", Some(no_run(dag_id, run_id))),
+        error => error.into(),
+    })
+}
+
+/// No run is caused by datasets yet.
+async fn get_upstream_dataset_events(call: Call) -> Answer {
+    find_run(&call, call.path_text("dag_id"), call.path_text("dag_run_id")).await?;
+    Ok(Reply::json(&json!({"dataset_events": [], "total_entries": 0})))
 }
 
 async fn post_dag_run(mut call: Call) -> Answer {

@@ -13,9 +13,7 @@ mod task_instance;
 mod xcom;
 
 use super::State;
-use super::call::Call;
-use super::operation::{Answer, Operation};
-use super::problem::Problem;
+use super::operation::Operation;
 
 /// All operations that are answered.
 pub(super) fn operations() -> Vec<Operation<State>> {
@@ -33,9 +31,4 @@ pub(super) fn operations() -> Vec<Operation<State>> {
         xcom::operations(),
     ];
     resources.into_iter().flatten().collect()
-}
-
-/// Stands where a handler is still to come.
-async fn unanswered(_: Call) -> Answer {
-    Err(Problem::not_implemented())
 }

@@ -9,7 +9,7 @@ use crate::access::{Action, Resource};
 use crate::airflow::State;
 use crate::airflow::call::Call;
 use crate::airflow::field::FieldErrors;
-use crate::airflow::operation::{Access, Answer, Operation, operation};
+use crate::airflow::operation::{Access, Answer, Operation, logged, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::reply::Reply;
 use crate::schema::quote;
@@ -26,9 +26,9 @@ pub(super) fn operations() -> Vec<Operation<State>> {
     vec![
         operation!(get_pools, Access::Plain(Action::Read, Resource::Pools), get_pools),
         operation!(get_pool, Access::Plain(Action::Read, Resource::Pools), get_pool),
-        operation!(post_pool, Access::Plain(Action::Create, Resource::Pools), post_pool),
-        operation!(patch_pool, Access::Plain(Action::Edit, Resource::Pools), patch_pool),
-        operation!(delete_pool, Access::Plain(Action::Delete, Resource::Pools), delete_pool),
+        logged!(post_pool, "post_pool", Access::Plain(Action::Create, Resource::Pools), post_pool),
+        logged!(patch_pool, "patch_pool", Access::Plain(Action::Edit, Resource::Pools), patch_pool),
+        logged!(delete_pool, "delete_pool", Access::Plain(Action::Delete, Resource::Pools), delete_pool),
     ]
 }
 

@@ -16,7 +16,7 @@ use crate::airflow::State;
 use crate::airflow::call::Call;
 use crate::airflow::date;
 use crate::airflow::field::FieldErrors;
-use crate::airflow::operation::{Access, Answer, Operation, operation};
+use crate::airflow::operation::{Access, Answer, Operation, logged, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::query::Parameters;
 use crate::airflow::reply::Reply;
@@ -41,12 +41,12 @@ pub(super) fn operations() -> Vec<Operation<State>> {
         operation!(get_mapped_task_instance_tries, READ, get_tries),
         operation!(get_mapped_task_instance_try_details, READ, get_try),
         operation!(get_extra_links, READ, get_extra_links),
-        operation!(patch_task_instance, EDIT, patch_task_instance),
-        operation!(patch_mapped_task_instance, EDIT, patch_task_instance),
-        operation!(set_task_instance_note, EDIT, set_note),
-        operation!(set_mapped_task_instance_note, EDIT, set_note),
-        operation!(post_clear_task_instances, EDIT, post_clear_task_instances),
-        operation!(post_set_task_instances_state, EDIT, post_set_task_instances_state),
+        logged!(patch_task_instance, "patch_task_instance", EDIT, patch_task_instance),
+        logged!(patch_mapped_task_instance, "patch_mapped_task_instance", EDIT, patch_task_instance),
+        logged!(set_task_instance_note, "set_task_instance_note", EDIT, set_note),
+        logged!(set_mapped_task_instance_note, "set_task_instance_note", EDIT, set_note),
+        logged!(post_clear_task_instances, "post_clear_task_instances", EDIT, post_clear_task_instances),
+        logged!(post_set_task_instances_state, "post_set_task_instances_state", EDIT, post_set_task_instances_state),
     ]
 }
 
@@ -594,6 +594,7 @@ fn show(instance: &TaskInstance) -> Value {
         max_tries: instance.max_tries,
         start_date: instance.start_date,
         end_date: instance.end_date,
+        is_branched_off: instance.is_branched_off,
         queued_when: instance.queued_when,
         hostname: instance.hostname.clone(),
         unixname: instance.unixname.clone(),
@@ -646,6 +647,9 @@ fn show_try(instance: &TaskInstance, attempt: &TaskInstanceTry) -> Value {
 }
 
 fn duration(attempt: &TaskInstanceTry) -> Option<f64> {
+    if attempt.is_branched_off {
+        return None;
+    }
     let micros = (attempt.end_date? - attempt.start_date?).num_microseconds()?;
     // A duration of up to 285 years in microseconds is exact in 53 bits.
     #[allow(clippy::cast_precision_loss)]
