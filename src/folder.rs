@@ -12,6 +12,10 @@ use updraft_core::storage::StorageError;
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// After how many looks unchanged DAGs are made known again, so that one that was deleted although its file exists comes
+/// back, as in Airflow.
+const ROUNDS_TO_REPEAT: u32 = 30;
+
 /// The watched folders. Clones share what is known of the files.
 #[derive(Debug, Clone)]
 pub(crate) struct Folders {
@@ -55,7 +59,12 @@ pub(crate) async fn watch(
     clock: Arc<dyn Clock>,
     mut stopped: watch::Receiver<Option<Duration>>,
 ) -> Result<(), StorageError> {
+    let mut rounds = 0u32;
     loop {
+        rounds += 1;
+        if rounds % ROUNDS_TO_REPEAT == 0 {
+            folders.watch.lock().unwrap_or_else(PoisonError::into_inner).announce_again();
+        }
         tokio::select! {
             // Told to stop, or the handle is gone.
             _ = stopped.wait_for(Option::is_some) => return Ok(()),

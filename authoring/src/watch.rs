@@ -42,6 +42,8 @@ pub struct FolderWatch {
     loader: Loader,
     paused_upon_creation: bool,
     files: BTreeMap<PathBuf, Known>,
+    /// Whether the next scan announces DAGs that have not changed, too.
+    repeats: bool,
     /// The DAGs that were announced, and from which file.
     announced: BTreeMap<DagId, Announced>,
     errors: BTreeMap<PathBuf, String>,
@@ -97,6 +99,7 @@ impl FolderWatch {
             loader,
             paused_upon_creation,
             files: BTreeMap::new(),
+            repeats: false,
             announced: BTreeMap::new(),
             errors: BTreeMap::new(),
         }
@@ -107,6 +110,13 @@ impl FolderWatch {
         &self.loader
     }
 
+    /// The next scan announces every DAG again: the storage may have forgotten some, as when a client deleted one whose
+    /// file still exists.
+    pub fn announce_again(&mut self) {
+        self.announced.values_mut().for_each(|announced| announced.hash.clear());
+        self.repeats = true;
+    }
+
     /// Looks at all files and says what has changed since the last scan. A DAG that has become wrong stays as it was,
     /// for as long as its file has problems; it is removed once its file is gone or right without it.
     pub fn scan(&mut self) -> FolderChange {
@@ -115,7 +125,7 @@ impl FolderWatch {
         let present: BTreeSet<&PathBuf> = paths.iter().collect();
         let before = self.files.len();
         self.files.retain(|path, _| present.contains(path));
-        let mut has_changed = self.files.len() != before;
+        let mut has_changed = std::mem::take(&mut self.repeats) || self.files.len() != before;
         for path in paths {
             let unchanged = |known: &Known| known.prints.iter().all(|(path, print)| print.holds(path, now));
             if self.files.get(&path).is_some_and(unchanged) {

@@ -125,7 +125,8 @@ impl State {
             }
         }
         changed.sort_unstable();
-        if let Some(state) = amendment.state {
+        let has_ended = self.existing_run(id)?.record.state.is_finished();
+        if let Some(state) = amendment.state.or((amendment.restarts && has_ended).then_some(RunState::Queued)) {
             self.leave(id);
             let run = self.existing_run(id)?.record_mut();
             let was_finished = run.state.is_finished();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::DateTime;
+
 use updraft_core::clock::SimulatedClock;
 use updraft_core::storage::Storage;
 use updraft_core::storage::conformance::{Trial, random_history};
@@ -27,7 +27,7 @@ impl Trial for Embedded {
 }
 
 async fn open() -> Embedded {
-    let clock = SimulatedClock::new(DateTime::UNIX_EPOCH);
+    let clock = SimulatedClock::new("2026-01-01T00:00:00Z".parse().unwrap());
     Embedded { storage: Arc::new(MemoryStorage::new(Arc::new(clock.clone()))), clock }
 }
 

@@ -228,7 +228,7 @@ impl World {
         let chosen: Vec<_> =
             instances.iter().filter(|_| self.dice.one_in(3)).map(|i| (i.key, amendment.clone())).collect();
         self.witness.lock().unwrap().log.push_str(&format!("amend {} {amendment:?} {}\n", run.run_id, chosen.len()));
-        let amendment = Amendment { run: run.id, state, instances: chosen };
+        let amendment = Amendment { run: run.id, state, restarts: false, instances: chosen };
         now(self.storage.amend_runs(self.clock.now(), vec![amendment], None)).unwrap();
     }
 
@@ -255,7 +255,8 @@ impl World {
         let runs = now(self.storage.dag_runs(&RunQuery::default())).unwrap().items;
         for run in runs.into_iter().filter(|run| run.state.is_finished()) {
             if self.instances(&run).iter().any(|instance| !instance.state.is_finished()) {
-                let amendment = Amendment { run: run.id, state: Some(RunState::Queued), instances: Vec::new() };
+                let amendment =
+                    Amendment { run: run.id, state: Some(RunState::Queued), restarts: false, instances: Vec::new() };
                 now(self.storage.amend_runs(self.clock.now(), vec![amendment], None)).unwrap();
             }
         }

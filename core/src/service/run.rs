@@ -148,7 +148,7 @@ impl Service {
         // A run that has the state keeps its dates.
         let state = (state != run.state && !waits_for_teardown).then_some(state);
         let audit = run_audit(actor, "update_dag_run_state", dag_id, run_id);
-        self.amend_run(Amendment { run: run.id, state, instances }, audit).await
+        self.amend_run(Amendment { run: run.id, state, restarts: false, instances }, audit).await
     }
 
     /// The task instances of a run that [`Service::clear_run`] starts over.
@@ -169,7 +169,8 @@ impl Service {
         let instances = self.instances_of(dag_id, run_id).await?;
         let audit = run_audit(actor, "clear_dag_run", dag_id, run_id);
         let amendment = clear_amendments(&instances, StateSet::ALL, true).pop();
-        let amendment = amendment.unwrap_or(Amendment { run: run.id, state: None, instances: Vec::new() });
+        let amendment =
+            amendment.unwrap_or(Amendment { run: run.id, state: None, restarts: false, instances: Vec::new() });
         self.amend_run(amendment, audit).await
     }
 

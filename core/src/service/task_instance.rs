@@ -410,11 +410,11 @@ struct Amendments(BTreeMap<RunId, Amendment>);
 impl Amendments {
     fn add(&mut self, instance: &TaskInstance, change: InstanceAmendment, resets_run: bool) {
         let run = &instance.run;
-        let empty = || Amendment { run: run.id, state: None, instances: Vec::new() };
+        let empty = || Amendment { run: run.id, state: None, restarts: false, instances: Vec::new() };
         let amendment = self.0.entry(run.id).or_insert_with(empty);
         amendment.instances.push((instance.key, change));
-        if resets_run && run.state.is_finished() {
-            amendment.state = Some(RunState::Queued);
+        if resets_run {
+            amendment.restarts = true;
         }
     }
 

@@ -133,6 +133,8 @@ pub struct Amendment {
     /// now, `last_scheduling_decision` null, `clear_number` grows by one. A finished state sets `end_date` unless the run
     /// had ended before, makes its live attempts obsolete, and takes the run from its owner, who is told.
     pub state: Option<RunState>,
+    /// Whether the run starts over (as with `Queued`) if it has ended at the time of the step.
+    pub restarts: bool,
     /// Changes of instances, in any order; each instance at most once.
     pub instances: Vec<(InstanceKey, InstanceAmendment)>,
 }

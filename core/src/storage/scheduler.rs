@@ -202,7 +202,7 @@ pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
     /// lease has passed, oldest first; they belong to the session from then on, with their `version` one higher if they
     /// belonged to somebody before.
     ///
-    /// Queued runs of a paused DAG, and those that `max_active_runs` would keep queued (queued runs that belong to a
+    /// Queued runs of a paused DAG, those whose logical date has not come yet, and those that `max_active_runs` would keep queued (queued runs that belong to a
     /// scheduler counted), are left where they are. So are runs of which another living scheduler has a live attempt: it
     /// alone knows when that has ended. Attempts of deleted or finished runs whose scheduler is gone or silent go away.
     ///

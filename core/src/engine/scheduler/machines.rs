@@ -381,7 +381,7 @@ impl Machines {
 
     /// The versions of the DAG and of the run of an instance that still waits for room.
     pub(super) fn waits(&self, rank: &Rank) -> Option<(DagVersionId, u64)> {
-        let owned = self.owned(rank.run, rank.generation)?;
+        let owned = self.owned(rank.run, rank.generation).filter(|_| !self.held.contains(&rank.run))?;
         (owned.machine.state(rank.key) == Some(TaskState::Scheduled))
             .then(|| (owned.machine.plan().version(), owned.version))
     }
@@ -459,7 +459,11 @@ impl Machines {
             }
         }
         for run in &self.held {
-            self.runs.remove(run);
+            // A machine with live attempts is kept, so that their ends count; it is read again with the others.
+            let is_live = |live: &Live| live.place.0 == *run && !live.is_obsolete;
+            if self.runs.contains_key(run) && !self.attempts.values().any(is_live) {
+                self.runs.remove(run);
+            }
         }
         acted
     }

@@ -243,6 +243,22 @@ pub async fn a_finished_run_has_no_attempts_that_count(trial: &dyn Trial) {
     assert_eq!((instance.state, instance.end_date), (TaskState::Failed, Some(at(6))));
 }
 
+/// A run that is asked to restart starts over if it has ended, and stays as it is if it has not.
+pub async fn a_restart_is_decided_within_the_step(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let version = world.register(dag("d", &["a"])).await;
+    let run = world.create(version, "one").await;
+    let restart = || Amendment { run: run.id, state: None, restarts: true, instances: vec![(key(0), clear(0))] };
+    world.storage.amend_runs(at(1), vec![restart()], None).await.unwrap();
+    let before = world.reread(&run).await;
+    assert_eq!((before.state, before.clear_number), (RunState::Queued, 0));
+    let fail = Amendment { run: run.id, state: Some(RunState::Failed), restarts: false, instances: Vec::new() };
+    world.storage.amend_runs(at(2), vec![fail], None).await.unwrap();
+    world.storage.amend_runs(at(3), vec![restart()], None).await.unwrap();
+    let after = world.reread(&run).await;
+    assert_eq!((after.state, after.clear_number, after.end_date), (RunState::Queued, 1, None));
+}
+
 /// Several runs change in one step, or none does.
 pub async fn amendments_are_all_or_nothing(trial: &dyn Trial) {
     let world = World::new(trial);
@@ -251,6 +267,7 @@ pub async fn amendments_are_all_or_nothing(trial: &dyn Trial) {
     let finish = |run: RunId| Amendment {
         run,
         state: Some(RunState::Failed),
+        restarts: false,
         instances: vec![(key(0), mark(TaskState::Failed))],
     };
     let with_unknown = vec![finish(one.id), finish(RunId(999))];

@@ -179,6 +179,20 @@ pub async fn queued_runs_of_paused_dags_are_not_claimed(trial: &dyn Trial) {
     assert_eq!(second.claim(&[running.dag_version]).await.len(), 1);
 }
 
+/// A queued run waits for its logical date, and hides no other.
+pub async fn runs_of_the_future_are_not_claimed(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let mut declared = dag("d", &["a"]);
+    declared.max_active_runs = 1;
+    let version = world.register(declared).await;
+    let mut future = world.new_run(version, "future");
+    future.logical_date = world.storage.now().await.unwrap() + chrono::TimeDelta::hours(1);
+    world.try_create(future).await.unwrap();
+    let due = world.create(version, "due").await;
+    let mut scheduler = world.scheduler("s").await;
+    assert_eq!(scheduler.claim_ids(&[version]).await, [due.id]);
+}
+
 /// Many queued runs of a DAG that cannot start any do not hide those of another.
 pub async fn a_dag_without_room_hides_no_other(trial: &dyn Trial) {
     let world = World::new(trial);

@@ -32,7 +32,7 @@ pub use history::random_history;
 /// An empty storage to try a property on. Whatever it needs goes when it is dropped.
 #[async_trait]
 pub trait Trial: Send + Sync {
-    /// The storage.
+    /// The storage. Its clock stands at the start of 2026 or later, because the logical dates of runs lie before.
     fn storage(&self) -> Arc<dyn Storage>;
 
     /// Lets time pass by which the storage measures leases.
@@ -111,6 +111,7 @@ properties! {
         registering_again_fences_the_former_session
         a_scheduler_that_leaves_frees_its_runs
         queued_runs_of_paused_dags_are_not_claimed
+        runs_of_the_future_are_not_claimed
         a_dag_without_room_hides_no_other
         claims_respect_max_active_runs
         a_snapshot_is_complete
@@ -176,6 +177,7 @@ properties! {
         a_run_starts_over
         a_client_finishes_a_run
         a_finished_run_has_no_attempts_that_count
+        a_restart_is_decided_within_the_step
         amendments_are_all_or_nothing
         each_amendment_is_a_version
         amended_instances_do_not_wait_for_slots

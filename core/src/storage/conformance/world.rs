@@ -164,7 +164,7 @@ impl World {
         state: Option<RunState>,
         instances: Vec<(InstanceKey, InstanceAmendment)>,
     ) -> Vec<InstanceKey> {
-        let amendment = Amendment { run, state, instances };
+        let amendment = Amendment { run, state, restarts: false, instances };
         self.storage.amend_runs(now, vec![amendment], None).await.unwrap().remove(0).1
     }
 
