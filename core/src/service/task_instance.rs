@@ -8,7 +8,7 @@ use super::relatives::Relatives;
 use super::{Actor, Result, Service, ServiceError};
 use crate::id::{DagId, RunId, TaskIx, UNMAPPED};
 use crate::model::{
-    AuditEntry, Dag, DagRun, Note, RunState, RunType, Schedule, StateSet, TaskInstance, TaskInstanceTry, TaskState,
+    AuditEntry, Dag, DagRun, Note, RunType, Schedule, StateSet, TaskInstance, TaskInstanceTry, TaskState,
 };
 use crate::storage::{Amendment, InstanceAmendment, Page, Range, RunQuery, Subject, TaskInstanceQuery};
 

@@ -217,7 +217,7 @@ impl Machines {
             }
             let owned = self.runs.get(&run);
             if live.ended.is_none() {
-                if !owned.is_some_and(|owned| owned.machine.state(key) == Some(TaskState::Running)) {
+                if owned.is_none_or(|owned| owned.machine.state(key) != Some(TaskState::Running)) {
                     live.is_obsolete = true;
                     orphans.push(token);
                 }
