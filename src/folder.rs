@@ -62,7 +62,7 @@ pub(crate) async fn watch(
     let mut rounds = 0u32;
     loop {
         rounds += 1;
-        if rounds % ROUNDS_TO_REPEAT == 0 {
+        if rounds.is_multiple_of(ROUNDS_TO_REPEAT) {
             folders.watch.lock().unwrap_or_else(PoisonError::into_inner).announce_again();
         }
         tokio::select! {
