@@ -27,7 +27,7 @@ impl Trial for Embedded {
 }
 
 async fn open() -> Embedded {
-    let clock = SimulatedClock::new("2026-01-01T00:00:00Z".parse().unwrap());
+    let clock = SimulatedClock::new("2026-01-01T00:00:00Z".parse().expect("a date"));
     Embedded { storage: Arc::new(MemoryStorage::new(Arc::new(clock.clone()))), clock }
 }
 
