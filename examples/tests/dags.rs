@@ -12,7 +12,11 @@ use updraft::{TriggerRequest, Updraft};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dags");
 
 fn updraft() -> Updraft {
-    Updraft::builder().builtin_operators(OperatorsConfig::default()).dag_folder(FOLDER).build().expect("an orchestrator")
+    Updraft::builder()
+        .builtin_operators(OperatorsConfig::default())
+        .dag_folder(FOLDER)
+        .build()
+        .expect("an orchestrator")
 }
 
 /// Runs a DAG; returns how the run and its tasks ended, and their results.

@@ -71,10 +71,14 @@ pub(super) struct Ready {
     /// Queues that wait for room in a limit.
     parked: BTreeMap<Limit, BTreeSet<QueueKey>>,
     parked_by: BTreeMap<QueueKey, Limit>,
+    /// Entries that came since the last sweep, and those that it kept.
+    pushed: usize,
+    kept: usize,
 }
 
 impl Ready {
     pub(super) fn push(&mut self, queue: QueueKey, rank: Rank) {
+        self.pushed += 1;
         let entries = self.queues.entry(queue.clone()).or_default();
         let best = entries.peek();
         entries.push(rank);
@@ -139,6 +143,30 @@ impl Ready {
         }
     }
 
+    /// Drops entries that are void, once enough have come to be worth the look: each time that a run is read again, its
+    /// instances come again. Returns whether it looked.
+    pub(super) fn sweep(&mut self, is_current: impl Fn(&Rank) -> bool) -> bool {
+        if self.pushed < 1024 + self.kept {
+            return false;
+        }
+        self.pushed = 0;
+        self.kept = 0;
+        self.queues.retain(|_, queue| {
+            queue.in_order.retain(&is_current);
+            queue.others.retain(|Reverse(rank)| is_current(rank));
+            self.kept += queue.in_order.len() + queue.others.len();
+            queue.peek().is_some()
+        });
+        self.parked_by.retain(|queue, _| self.queues.contains_key(queue));
+        self.parked.retain(|_, queues| {
+            queues.retain(|queue| self.queues.contains_key(queue));
+            !queues.is_empty()
+        });
+        let active = self.queues.iter().filter(|(queue, _)| !self.parked_by.contains_key(queue));
+        self.active = active.filter_map(|(queue, entries)| Some((entries.peek()?, queue.clone()))).collect();
+        true
+    }
+
     pub(super) fn has_parked(&self) -> bool {
         !self.parked.is_empty()
     }
@@ -174,6 +202,30 @@ mod tests {
         assert!(ready.peek().is_none());
         ready.unpark(&Limit::Pool("full".into()));
         assert_eq!(ready.peek().unwrap().1, rank(11, 7));
+    }
+
+    #[test]
+    fn void_entries_do_not_pile_up() {
+        let mut ready = Ready::default();
+        let current = |rank: &Rank| rank.generation == 99;
+        for generation in 0..100 {
+            for task in 0..100 {
+                ready.push(queue(task % 3), Rank { generation, ..rank(1, task) });
+            }
+            ready.park(&queue(1), Limit::Pool("full".into()));
+            ready.sweep(current);
+        }
+        assert!(ready.pushed + ready.kept < 2500, "{} and {}", ready.pushed, ready.kept);
+        ready.pushed = usize::MAX / 2;
+        assert!(ready.sweep(current));
+        assert_eq!(ready.kept, 100);
+        ready.unpark_all();
+        let mut left = 0;
+        while ready.peek().is_some() {
+            ready.pop();
+            left += 1;
+        }
+        assert_eq!(left, 100);
     }
 
     #[test]

@@ -383,6 +383,7 @@ impl Scheduler {
         for token in self.machines.orphans(runs, &mut self.pending) {
             self.parts.executor.cancel(token, CancelReason::Obsolete);
         }
+        self.admissions.sweep(&mut self.machines);
         Ok(())
     }
 

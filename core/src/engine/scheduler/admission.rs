@@ -112,6 +112,13 @@ impl Admissions {
         }
     }
 
+    /// Drops what waits no longer, once it is worth the look.
+    pub(super) fn sweep(&mut self, machines: &mut Machines) {
+        if self.ready.sweep(|rank| machines.waits(rank).is_some()) {
+            machines.sweep_timers();
+        }
+    }
+
     pub(super) fn unpark_all(&mut self) {
         self.ready.unpark_all();
     }

@@ -379,6 +379,12 @@ impl Machines {
         self.runs.get(&run).filter(|owned| owned.generation == generation)
     }
 
+    /// Drops timers of machines that are gone.
+    pub(super) fn sweep_timers(&mut self) {
+        let Self { runs, timers, .. } = self;
+        timers.retain(|(_, (run, _), generation)| runs.get(run).is_some_and(|owned| owned.generation == *generation));
+    }
+
     /// The versions of the DAG and of the run of an instance that still waits for room.
     pub(super) fn waits(&self, rank: &Rank) -> Option<(DagVersionId, u64)> {
         let owned = self.owned(rank.run, rank.generation).filter(|_| !self.held.contains(&rank.run))?;
