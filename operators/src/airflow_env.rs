@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 use updraft_core::operator::TaskContext;
 
-use crate::python_repr::repr;
+use updraft_core::python::str_repr;
 
 /// A moment as Python's `isoformat` prints it.
 pub(crate) fn isoformat(moment: DateTime<Utc>) -> String {
@@ -30,7 +30,7 @@ pub(crate) fn variables(context: &TaskContext) -> Vec<(&'static str, String)> {
         ("AIRFLOW_CTX_DAG_RUN_ID", attempt.run.run_id.clone()),
     ];
     variables.retain(|(_, value)| !value.is_empty());
-    let list: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={}", repr(value))).collect();
+    let list: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={}", str_repr(value))).collect();
     context.info(format_args!("Exporting env vars: {}", list.join(" ")));
     variables
 }

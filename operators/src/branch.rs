@@ -7,8 +7,9 @@ use serde_json::Value;
 use updraft_core::id::TaskIx;
 use updraft_core::model::Dag;
 use updraft_core::operator::{SkipDownstream, TaskContext, TaskError};
+use updraft_core::python::str_repr;
 
-use crate::python_repr::{repr, repr_all};
+use crate::python_repr::repr_all;
 
 /// Of the tasks directly after the branch, those to follow; the others are skipped.
 pub(crate) fn follow(context: &TaskContext, decision: &Value, shown: &str) -> Result<SkipDownstream, TaskError> {
@@ -29,7 +30,7 @@ pub(crate) fn follow(context: &TaskContext, decision: &Value, shown: &str) -> Re
         }
     }
     let (follow, skip): (Vec<TaskIx>, Vec<TaskIx>) = after.iter().partition(|ix| followed[ix.index()]);
-    let skip: Vec<String> = skip.into_iter().map(|ix| format!("({}, -1)", repr(id(dag, ix)))).collect();
+    let skip: Vec<String> = skip.into_iter().map(|ix| format!("({}, -1)", str_repr(id(dag, ix)))).collect();
     context.info(format_args!("Skipping tasks [{}]", skip.join(", ")));
     Ok(SkipDownstream::Follow(follow.into_iter().map(|ix| id(dag, ix).to_owned()).collect()))
 }

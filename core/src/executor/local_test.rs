@@ -373,38 +373,3 @@ async fn dropping_the_executor_drops_its_attempts() {
         () = late => panic!("the attempt is still there"),
     }
 }
-
-/// Run with `--release --ignored --nocapture` to see what an attempt costs beside a bare spawn and message.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn cost_of_an_attempt() {
-    const COUNT: usize = 100_000;
-    let bed = bed(|_| async { Ok(Outcome::success()) });
-    let clock = SystemClock::new();
-    let attempt = bed.attempt();
-    for _ in 0..3 {
-        let begin = clock.monotonic();
-        let (sender, mut receiver) = mpsc::unbounded_channel();
-        for i in 0..COUNT {
-            let sender = sender.clone();
-            tokio::spawn(async move { sender.send(i) });
-        }
-        let mut got = Vec::new();
-        while got.len() < COUNT {
-            receiver.recv_many(&mut got, MAX_EVENTS).await;
-        }
-        let raw = clock.monotonic() - begin;
-        let mut attempts = vec![attempt.clone(); COUNT];
-        for attempt in &mut attempts {
-            attempt.token = bed.ids.attempt_token(attempt.queued_when);
-        }
-        let begin = clock.monotonic();
-        bed.executor.start(attempts);
-        let mut events = Vec::new();
-        while events.len() < COUNT {
-            bed.executor.events(&mut events).await;
-        }
-        let all = clock.monotonic() - begin;
-        println!("raw {} ns, attempt {} ns", raw.as_nanos() / COUNT as u128, all.as_nanos() / COUNT as u128);
-    }
-}

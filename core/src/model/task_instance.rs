@@ -53,6 +53,22 @@ impl TaskInstance {
         self.dag.task(self.key.task)
     }
 
+    /// Its last try as it stands.
+    pub fn as_try(&self) -> TaskInstanceTry {
+        TaskInstanceTry {
+            try_number: self.try_number,
+            state: self.state,
+            max_tries: self.max_tries,
+            start_date: self.start_date,
+            end_date: self.end_date,
+            is_branched_off: self.is_branched_off,
+            queued_when: self.queued_when,
+            hostname: self.hostname.clone(),
+            unixname: self.unixname.clone(),
+            pid: self.pid,
+        }
+    }
+
     /// Seconds between start and end.
     pub fn duration(&self) -> Option<f64> {
         if self.is_branched_off {

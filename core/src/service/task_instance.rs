@@ -112,33 +112,12 @@ impl Service {
     }
 
     /// The tries of an instance, oldest first. The last one is the instance as it stands, also before its first try and
-    /// between clearing and the next try; only while it waits for a retry there is none but the tries that have passed.
+    /// between clearing and the next try; while it waits for a retry, that is the failed try that it was.
     ///
     /// # Errors
     /// Those of the storage.
     pub async fn tries(&self, instance: &TaskInstance) -> Result<Vec<TaskInstanceTry>> {
-        let mut tries = self.storage.tries(instance.run.id, instance.key).await?;
-        if instance.state == TaskState::UpForRetry {
-            return Ok(tries);
-        }
-        let is_current =
-            |last: &TaskInstanceTry| (last.try_number, last.state) == (instance.try_number, instance.state);
-        if tries.last().is_some_and(is_current) {
-            tries.pop();
-        }
-        tries.push(TaskInstanceTry {
-            try_number: instance.try_number,
-            state: instance.state,
-            max_tries: instance.max_tries,
-            start_date: instance.start_date,
-            end_date: instance.end_date,
-            is_branched_off: instance.is_branched_off,
-            queued_when: instance.queued_when,
-            hostname: instance.hostname.clone(),
-            unixname: instance.unixname.clone(),
-            pid: instance.pid,
-        });
-        Ok(tries)
+        Ok(self.storage.tries(instance.run.id, instance.key).await?)
     }
 
     /// The task instances that a request starts over.

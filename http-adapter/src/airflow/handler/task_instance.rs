@@ -588,19 +588,7 @@ fn reference(instance: &TaskInstance) -> Value {
 }
 
 fn show(instance: &TaskInstance) -> Value {
-    let current = TaskInstanceTry {
-        try_number: instance.try_number,
-        state: instance.state,
-        max_tries: instance.max_tries,
-        start_date: instance.start_date,
-        end_date: instance.end_date,
-        is_branched_off: instance.is_branched_off,
-        queued_when: instance.queued_when,
-        hostname: instance.hostname.clone(),
-        unixname: instance.unixname.clone(),
-        pid: instance.pid,
-    };
-    let mut shown = show_try(instance, &current);
+    let mut shown = show_try(instance, &instance.as_try());
     if let Value::Object(shown) = &mut shown {
         let rendered_fields = match &instance.rendered_fields {
             Value::Null => json!({}),
