@@ -1,1 +1,32 @@
-//! Updraft's PostgreSQL storage (not built yet).
+//! Updraft's shared storage: everything in a PostgreSQL database, for any number of processes.
+//!
+//! All tables are in a schema of their own; [`PostgresStorage::migrate`] makes and upgrades them. `ARCHITECTURE.md` tells
+//! how a batch of a scheduler becomes one transaction.
+
+mod audit;
+mod claim;
+mod code;
+mod commit;
+mod dag;
+mod dag_run;
+mod error;
+mod event_log;
+mod hint;
+mod import_error;
+mod migrate;
+mod page;
+mod pool;
+mod run_write;
+mod scheduler;
+mod secret;
+mod settings;
+mod sql;
+mod storage;
+mod task_instance;
+mod user;
+mod version;
+mod xcom;
+
+pub use settings::{InvalidSettings, PostgresSettings};
+pub use sqlx;
+pub use storage::PostgresStorage;

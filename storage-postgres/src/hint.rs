@@ -1,0 +1,212 @@
+//! Hints that there is news: within the process at once, to other processes by `NOTIFY`. Nothing relies on them.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::PgListener;
+use tokio::sync::watch;
+
+use crate::PostgresStorage;
+use crate::sql::sql;
+use crate::storage::Inner;
+
+/// The least time between two hints of a process.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long to wait before listening is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long what was read without news may be taken for the present state.
+const TRUSTED: Duration = Duration::from_millis(950);
+
+/// What there is news of, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct News(u8);
+
+impl News {
+    /// New versions of DAGs.
+    pub(crate) const VERSIONS: Self = Self(1);
+    /// Runs that wait for a scheduler.
+    pub(crate) const RUNS: Self = Self(2);
+    /// Runs that were changed or deleted.
+    pub(crate) const CHANGES: Self = Self(4);
+    /// Pools, and pauses.
+    pub(crate) const LIMITS: Self = Self(8);
+    const ALL: Self = Self(15);
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn kinds(self) -> impl Iterator<Item = usize> {
+        (0..KINDS).filter(move |kind| self.0 & (1 << kind) != 0)
+    }
+}
+
+const KINDS: usize = 4;
+
+/// Hints that come and go.
+#[derive(Debug)]
+pub(crate) struct Hints {
+    notifications: bool,
+    /// Names this process in what it sends, so that it does not listen to itself.
+    sender: String,
+    count: watch::Sender<u64>,
+    /// How often there was news of each kind.
+    generations: [AtomicU64; KINDS],
+    outgoing: Mutex<Outgoing>,
+    listener: tokio::sync::Mutex<Option<PgListener>>,
+}
+
+#[derive(Debug, Default)]
+struct Outgoing {
+    news: u8,
+    is_being_sent: bool,
+}
+
+/// When something was read: still good while there is no news of it, and for a moment only.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadAt {
+    generation: u64,
+    time: Duration,
+}
+
+impl Hints {
+    pub(crate) fn new(notifications: bool) -> Self {
+        Self {
+            notifications,
+            sender: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            count: watch::Sender::new(0),
+            generations: Default::default(),
+            outgoing: Mutex::default(),
+            listener: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever waits within the process.
+    fn tell(&self, news: News) {
+        for kind in news.kinds() {
+            self.generations[kind].fetch_add(1, Ordering::AcqRel);
+        }
+        self.count.send_modify(|count| *count += 1);
+    }
+
+    fn generation(&self, news: News) -> u64 {
+        news.kinds().map(|kind| self.generations[kind].load(Ordering::Acquire)).sum()
+    }
+
+    /// Must be taken before the read that it stands for.
+    pub(crate) fn read_at(&self, news: News, time: Duration) -> ReadAt {
+        ReadAt { generation: self.generation(news), time }
+    }
+
+    pub(crate) fn is_fresh(&self, news: News, read: ReadAt, time: Duration) -> bool {
+        self.generation(news) == read.generation && time.saturating_sub(read.time) < TRUSTED
+    }
+
+    fn hear(&self, payload: &str) {
+        let Some((sender, news)) = payload.split_once(' ') else { return };
+        if sender != self.sender {
+            self.tell(news.parse().map_or(News::ALL, |bits: u8| News(bits & News::ALL.0)));
+        }
+    }
+}
+
+impl PostgresStorage {
+    /// Says that there is news; to be called after the commit of what is new.
+    pub(crate) fn announce(&self, news: News) {
+        let hints = &self.inner.hints;
+        hints.tell(news);
+        if !hints.notifications {
+            return;
+        }
+        let mut outgoing = hints.outgoing();
+        outgoing.news |= news.0;
+        if !std::mem::replace(&mut outgoing.is_being_sent, true) {
+            tokio::spawn(send(Arc::clone(&self.inner)));
+        }
+    }
+
+    /// Waits for news after `seen`, from this process or another.
+    pub(crate) async fn news(&self, seen: u64) -> u64 {
+        let mut count = self.inner.hints.count.subscribe();
+        let local = async {
+            // The sender lives as long as `self`.
+            count.wait_for(|&count| count > seen).await.map_or(seen, |count| *count)
+        };
+        if !self.inner.hints.notifications {
+            return local.await;
+        }
+        tokio::select! {
+            biased;
+            count = local => count,
+            () = self.listen() => seen,
+        }
+    }
+
+    /// Listens for ever, and tells the process what it hears.
+    async fn listen(&self) {
+        let Inner { hints, schema, schedulers, clock, .. } = self.inner.as_ref();
+        let mut listener = hints.listener.lock().await;
+        loop {
+            let Some(open) = listener.as_mut() else {
+                let opened = async {
+                    let mut listener = PgListener::connect_with(schedulers).await?;
+                    listener.listen(schema.name()).await?;
+                    Ok::<_, sqlx::Error>(listener)
+                };
+                match opened.await {
+                    Ok(opened) => {
+                        *listener = Some(opened);
+                        // What was said before is lost.
+                        hints.tell(News::ALL);
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot listen for news");
+                        clock.sleep(RETRY).await;
+                    }
+                }
+                continue;
+            };
+            match open.try_recv().await {
+                Ok(Some(notification)) => hints.hear(notification.payload()),
+                Ok(None) => hints.tell(News::ALL),
+                Err(error) => {
+                    tracing::debug!(%error, "listening for news has ended");
+                    *listener = None;
+                    clock.sleep(RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// Sends hints until there are none.
+async fn send(inner: Arc<Inner>) {
+    loop {
+        let news = {
+            let mut outgoing = inner.hints.outgoing();
+            let news = std::mem::take(&mut outgoing.news);
+            outgoing.is_being_sent = news != 0;
+            news
+        };
+        if news == 0 {
+            return;
+        }
+        let sent = sqlx::query(inner.schema.sql(sql!("scheduler/notify")))
+            .bind(inner.schema.name())
+            .bind(format!("{} {news}", inner.hints.sender))
+            .execute(&inner.clients)
+            .await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "news were not sent");
+        }
+        inner.clock.sleep(PAUSE).await;
+    }
+}

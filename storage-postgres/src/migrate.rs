@@ -1,0 +1,45 @@
+//! Making and upgrading the tables.
+
+use std::borrow::Cow;
+
+use sqlx::Connection;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use updraft_core::storage::{Result, StorageError};
+
+use crate::PostgresStorage;
+use crate::error::storage_error;
+
+/// Number, name and text; numbers grow, and what was released never changes.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "start", include_str!("../migrations/0001_start.sql"))];
+
+impl PostgresStorage {
+    /// Makes the schema and its tables, or upgrades them. Processes that do so at the same time wait for each other, by an
+    /// advisory lock of the database; which migrations were applied is kept in the schema, in the table `migration`.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Conflict` does not occur: `Internal` if the tables were made by a newer version, a migration was
+    /// changed after it had been applied, or the user may not create the schema.
+    pub async fn migrate(&self) -> Result<()> {
+        let schema = &self.inner.schema;
+        let migrations = MIGRATIONS
+            .iter()
+            .map(|&(number, name, text)| {
+                Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, schema.sql(text), false)
+            })
+            .collect();
+        let mut migrator = Migrator::with_migrations(migrations);
+        migrator.dangerous_set_table_name(format!("{}.migration", schema.name()));
+        migrator.create_schema(schema.name().to_owned());
+        // A connection of its own: the lock belongs to the session.
+        let mut connection = self.connect().await?;
+        let result = migrator.run(&mut connection).await;
+        let closed = connection.close().await;
+        result.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+                storage_error(error)
+            }
+            other => StorageError::Internal(Box::new(other)),
+        })?;
+        closed.map_err(storage_error)
+    }
+}

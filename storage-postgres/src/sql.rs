@@ -1,0 +1,84 @@
+//! The statements: static text in files, values by bind parameters only.
+
+use std::borrow::Cow;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+/// The schema that the files name.
+pub(crate) const DEFAULT_SCHEMA: &str = "updraft";
+
+/// The text of a file of `sql/`.
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../sql/", $name, ".sql"))
+    };
+}
+pub(crate) use sql;
+
+/// Puts the schema's name into statements.
+#[derive(Debug, Clone)]
+pub(crate) struct Schema(Cow<'static, str>);
+
+impl Schema {
+    /// # Errors
+    /// The name is no plain identifier.
+    pub(crate) fn new(name: &str) -> Result<Self, String> {
+        let is_plain = name.len() <= 63
+            && name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if !is_plain {
+            return Err(format!(
+                "'{name}' cannot be the name of the schema: small letters, digits and underscores, not a digit first, at most 63"
+            ));
+        }
+        Ok(Self(if name == DEFAULT_SCHEMA { Cow::Borrowed(DEFAULT_SCHEMA) } else { Cow::Owned(name.to_owned()) }))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// A statement for this schema.
+    pub(crate) fn sql(&self, text: &'static str) -> SqlStr {
+        if self.name() == DEFAULT_SCHEMA {
+            return text.into_sql_str();
+        }
+        self.renamed(text)
+    }
+
+    /// A statement whose `/* order */` is one of the orders that this crate knows.
+    pub(crate) fn ordered(&self, text: &'static str, order: &'static str) -> SqlStr {
+        self.renamed(&text.replace("/* order */", order))
+    }
+
+    fn renamed(&self, text: &str) -> SqlStr {
+        let text = if self.name() == DEFAULT_SCHEMA {
+            text.to_owned()
+        } else {
+            text.replace("updraft.", &format!("{}.", self.name()))
+        };
+        // The text is this crate's own; the schema's name was checked to be a plain identifier.
+        AssertSqlSafe(text).into_sql_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_schemas_are_identifiers() {
+        for name in ["updraft", "_a1", "tenant_7"] {
+            assert!(Schema::new(name).is_ok(), "{name}");
+        }
+        for name in ["", "1a", "A", "a-b", "a.b", "a\"b", "a b", &"a".repeat(64)] {
+            assert!(Schema::new(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_schema_takes_the_place_of_the_default() {
+        let schema = Schema::new("tenant").expect("an identifier");
+        assert_eq!(schema.sql("SELECT id FROM updraft.dag_run").as_str(), "SELECT id FROM tenant.dag_run");
+    }
+}

@@ -1,0 +1,156 @@
+//! The storage: its connections, and what it remembers of the database.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use updraft_core::clock::Clock;
+use updraft_core::id::SchedulerId;
+use updraft_core::storage::Result;
+
+use crate::commit::Lanes;
+use crate::error::storage_error;
+use crate::hint::Hints;
+use crate::scheduler::Session;
+use crate::settings::PostgresSettings;
+use crate::sql::Schema;
+use crate::version::Versions;
+
+/// A storage in a PostgreSQL database. Clones share connections.
+#[derive(Clone)]
+pub struct PostgresStorage {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) schema: Schema,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// For what clients ask.
+    pub(crate) clients: PgPool,
+    /// For what schedulers ask, batches excepted.
+    pub(crate) schedulers: PgPool,
+    pub(crate) lanes: Lanes,
+    pub(crate) versions: Versions,
+    pub(crate) hints: Hints,
+    /// Sessions that were registered through this storage, by scheduler.
+    pub(crate) sessions: Mutex<BTreeMap<SchedulerId, Session>>,
+    pub(crate) own_triggers: bool,
+    options: PgConnectOptions,
+    /// The database's time, and the monotonic time at which it was read.
+    time: Mutex<Option<(DateTime<Utc>, Duration)>>,
+}
+
+impl Debug for PostgresStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStorage").field("schema", &self.inner.schema.name()).finish_non_exhaustive()
+    }
+}
+
+impl PostgresStorage {
+    /// A storage that connects when it is first used. `clock` serves for its timers; the wall clock is the database's.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(settings: PostgresSettings, clock: Arc<dyn Clock>) -> Self {
+        let PostgresSettings {
+            options,
+            schema,
+            connections,
+            scheduler_connections,
+            acquire_timeout,
+            notifications,
+            own_triggers,
+        } = settings;
+        let pool = |size: u32| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(acquire_timeout);
+        // Filters that are not given fall away in a plan that knows the parameters.
+        let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
+        let inner = Inner {
+            clients: pool(connections).connect_lazy_with(reading),
+            schedulers: pool(scheduler_connections).connect_lazy_with(pinned(options.clone())),
+            lanes: Lanes::default(),
+            versions: Versions::default(),
+            hints: Hints::new(notifications),
+            sessions: Mutex::default(),
+            own_triggers,
+            options,
+            time: Mutex::default(),
+            schema,
+            clock,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Closes all connections; what is called afterwards fails as unavailable.
+    pub async fn close(&self) {
+        self.inner.clients.close().await;
+        self.inner.schedulers.close().await;
+        self.inner.lanes.close().await;
+    }
+
+    /// A connection of its own.
+    pub(crate) async fn connect(&self) -> Result<PgConnection> {
+        PgConnection::connect_with(&self.inner.options).await.map_err(storage_error)
+    }
+
+    /// A connection whose plans are pinned.
+    pub(crate) async fn connect_pinned(&self) -> Result<PgConnection> {
+        PgConnection::connect_with(&pinned(self.inner.options.clone())).await.map_err(storage_error)
+    }
+
+    /// A transaction of a client.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        self.inner.clients.begin().await.map_err(storage_error)
+    }
+
+    /// A transaction of a scheduler.
+    pub(crate) async fn begin_scheduler(&self) -> Result<Transaction<'static, Postgres>> {
+        self.inner.schedulers.begin().await.map_err(storage_error)
+    }
+
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, BTreeMap<SchedulerId, Session>> {
+        self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn time(&self) -> MutexGuard<'_, Option<(DateTime<Utc>, Duration)>> {
+        self.inner.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what the database said of the time; what is shown never goes back.
+    pub(crate) fn note_time(&self, now: DateTime<Utc>) {
+        let monotonic = self.inner.clock.monotonic();
+        let mut time = self.time();
+        let shown = time.map_or(now, |known| shown_at(known, monotonic));
+        *time = Some((now.max(shown), monotonic));
+    }
+
+    /// The database's time, if it was ever read.
+    pub(crate) fn known_time(&self) -> Option<DateTime<Utc>> {
+        let monotonic = self.inner.clock.monotonic();
+        self.time().map(|known| shown_at(known, monotonic))
+    }
+}
+
+fn shown_at((time, read_at): (DateTime<Utc>, Duration), monotonic: Duration) -> DateTime<Utc> {
+    let elapsed = monotonic.saturating_sub(read_at);
+    let shown = time + TimeDelta::from_std(elapsed).unwrap_or(TimeDelta::zero());
+    DateTime::from_timestamp_micros(shown.timestamp_micros()).unwrap_or(shown)
+}
+
+/// Plans that cost the same however large the run is, also on tables that were never analysed: every statement of a
+/// scheduler goes by an index. Without this, a batch against a fresh table is joined by hashing the whole run.
+fn pinned(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("enable_bitmapscan", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("jit", "off"),
+        // A session whose client has vanished must not hold a lane for ever.
+        ("idle_in_transaction_session_timeout", "30000"),
+    ])
+}
