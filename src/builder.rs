@@ -402,5 +402,9 @@ impl Updraft {
 
 /// What the system says of the machine and the user; nothing where it does not know.
 fn this_host() -> Host {
-    Host { hostname: whoami::hostname().unwrap_or_default(), unixname: whoami::username().unwrap_or_default() }
+    Host {
+        hostname: whoami::hostname().unwrap_or_default(),
+        unixname: whoami::username().unwrap_or_default(),
+        pid: Some(std::process::id()),
+    }
 }

@@ -9,11 +9,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use updraft_core::id::{DagVersionId, RunId};
-use updraft_core::model::{AuditEntry, DagVersion, Host, Pool, PoolUsage};
-use updraft_core::storage::{
-    Batch, Change, OrderBy, Page, PageRequest, PoolOrder, PoolStorage, PoolUpdate, Result, RunSnapshot,
-    SchedulerSession, SchedulerStorage, Verdict,
-};
+use updraft_core::model::{DagVersion, Host};
+use updraft_core::storage::{Batch, Change, Result, RunSnapshot, SchedulerSession, SchedulerStorage, Verdict};
 
 /// Passes everything on, and counts runs that end.
 #[derive(Debug)]
@@ -41,29 +38,6 @@ impl Watched {
 }
 
 #[async_trait]
-impl PoolStorage for Watched {
-    async fn pool(&self, name: &str) -> Result<PoolUsage> {
-        self.inner.pool(name).await
-    }
-
-    async fn pools(&self, order_by: Option<OrderBy<PoolOrder>>, page: PageRequest) -> Result<Page<PoolUsage>> {
-        self.inner.pools(order_by, page).await
-    }
-
-    async fn create_pool(&self, pool: Pool, audit: Option<AuditEntry>) -> Result<PoolUsage> {
-        self.inner.create_pool(pool, audit).await
-    }
-
-    async fn update_pool(&self, name: &str, update: PoolUpdate, audit: Option<AuditEntry>) -> Result<PoolUsage> {
-        self.inner.update_pool(name, update, audit).await
-    }
-
-    async fn delete_pool(&self, name: &str, audit: Option<AuditEntry>) -> Result<()> {
-        self.inner.delete_pool(name, audit).await
-    }
-}
-
-#[async_trait]
 impl SchedulerStorage for Watched {
     async fn now(&self) -> Result<DateTime<Utc>> {
         self.inner.now().await
@@ -79,6 +53,10 @@ impl SchedulerStorage for Watched {
 
     async fn unregister_scheduler(&self, session: &SchedulerSession) -> Result<()> {
         self.inner.unregister_scheduler(session).await
+    }
+
+    async fn pool_slots(&self) -> Result<Vec<(String, i32)>> {
+        self.inner.pool_slots().await
     }
 
     async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>> {

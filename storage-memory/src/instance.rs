@@ -176,7 +176,7 @@ impl Instance {
             due_at: self.due_at(),
             hostname: hostname(host, self.queued.get()),
             unixname: host.unixname.clone(),
-            pid: cold.and_then(|cold| cold.pid),
+            pid: pid(host, cold.and_then(|cold| cold.pid), self.queued.get(), self.start.get()),
             note: cold.and_then(|cold| cold.note.clone()),
             rendered_fields: cold.and_then(|cold| cold.rendered.clone()).unwrap_or_else(|| Value::Object(Map::new())),
             rendered_map_index: None,
@@ -194,6 +194,16 @@ impl Cold {
 /// Where a try ran: nowhere unless it was admitted.
 pub(crate) fn hostname(host: &Host, queued_when: Option<DateTime<Utc>>) -> String {
     queued_when.map(|_| host.hostname.clone()).unwrap_or_default()
+}
+
+/// The process of a try: its own, or that of its scheduler once the try was admitted and has started.
+pub(crate) fn pid(
+    host: &Host,
+    own: Option<u32>,
+    queued_when: Option<DateTime<Utc>>,
+    start_date: Option<DateTime<Utc>>,
+) -> Option<u32> {
+    own.or_else(|| queued_when.and(start_date).and(host.pid))
 }
 
 /// The key of the instance at a place of a run's vector.

@@ -60,6 +60,11 @@ impl Pools {
         self.entries.get(place as usize).and_then(|entry| entry.pool.as_ref()).map_or(0, |pool| pool.slots)
     }
 
+    /// The pools that exist.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Pool> {
+        self.entries.iter().filter_map(|entry| entry.pool.as_ref())
+    }
+
     pub(crate) fn name(&self, place: u32) -> &str {
         self.entries.get(place as usize).map_or("", |entry| &entry.name)
     }
@@ -106,7 +111,7 @@ impl State {
     }
 
     fn list_pools(&self, order_by: Option<OrderBy<PoolOrder>>, request: PageRequest) -> Page<PoolUsage> {
-        let mut pools: Vec<&Pool> = self.pools.entries.iter().filter_map(|entry| entry.pool.as_ref()).collect();
+        let mut pools: Vec<&Pool> = self.pools.all().collect();
         sort(&mut pools, false, |pool| pool.id);
         if let Some(order) = order_by {
             let down = order.descending;

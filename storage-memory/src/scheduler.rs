@@ -230,6 +230,10 @@ impl SchedulerStorage for MemoryStorage {
         Ok(())
     }
 
+    async fn pool_slots(&self) -> Result<Vec<(String, i32)>> {
+        Ok(self.lock().pools.all().map(|pool| (pool.name.clone(), pool.slots)).collect())
+    }
+
     async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>> {
         let state = self.lock();
         let versions = state.versions.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));

@@ -10,7 +10,7 @@ use updraft_core::model::{AuditEntry, Host, Note, TaskInstance, TaskInstanceTry,
 use updraft_core::storage::{Page, Range, Result, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage};
 
 use crate::MemoryStorage;
-use crate::instance::{Instance, hostname, key_at};
+use crate::instance::{Instance, hostname, key_at, pid};
 use crate::list::{among, may_read};
 use crate::run::Run;
 use crate::state::State;
@@ -120,6 +120,7 @@ impl Instance {
         tries.push(last);
         for one in &mut tries {
             one.hostname = hostname(host, one.queued_when);
+            one.pid = pid(host, one.pid, one.queued_when, one.start_date);
             one.unixname = host.unixname.clone();
         }
         tries

@@ -23,8 +23,7 @@ pub(crate) const TASK_STATES: [TaskState; 13] = [
 ];
 
 /// By code.
-pub(crate) const RUN_STATES: [RunState; 4] =
-    [RunState::Queued, RunState::Running, RunState::Success, RunState::Failed];
+pub(crate) const RUN_STATES: [RunState; 4] = [RunState::Queued, RunState::Running, RunState::Success, RunState::Failed];
 
 /// By code.
 const RUN_TYPES: [RunType; 4] = [RunType::Backfill, RunType::Scheduled, RunType::Manual, RunType::DatasetTriggered];

@@ -65,7 +65,8 @@ impl PostgresStorage {
             notifications,
             own_triggers,
         } = settings;
-        let pool = |size: u32| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(acquire_timeout);
+        let pool =
+            |size: u32| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(acquire_timeout);
         // Filters that are not given fall away in a plan that knows the parameters.
         let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         let inner = Inner {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::clock::{Clock, SimulatedClock};
 use updraft_core::id::{DagVersionId, RunId};
-use updraft_core::model::{AuditEntry, DagVersion, Host, Pool, PoolUsage};
+use updraft_core::model::{DagVersion, Host};
 use updraft_core::storage::*;
 
 use super::dice::Dice;
@@ -44,26 +44,6 @@ impl Stuttering {
 }
 
 #[async_trait]
-impl PoolStorage for Stuttering {
-    async fn pool(&self, name: &str) -> Result<PoolUsage> {
-        self.inner.pool(name).await
-    }
-    async fn pools(&self, order_by: Option<OrderBy<PoolOrder>>, page: PageRequest) -> Result<Page<PoolUsage>> {
-        self.before().await?;
-        self.after(self.inner.pools(order_by, page).await).await
-    }
-    async fn create_pool(&self, pool: Pool, audit: Option<AuditEntry>) -> Result<PoolUsage> {
-        self.inner.create_pool(pool, audit).await
-    }
-    async fn update_pool(&self, name: &str, update: PoolUpdate, audit: Option<AuditEntry>) -> Result<PoolUsage> {
-        self.inner.update_pool(name, update, audit).await
-    }
-    async fn delete_pool(&self, name: &str, audit: Option<AuditEntry>) -> Result<()> {
-        self.inner.delete_pool(name, audit).await
-    }
-}
-
-#[async_trait]
 impl SchedulerStorage for Stuttering {
     async fn now(&self) -> Result<DateTime<Utc>> {
         self.before().await?;
@@ -80,6 +60,10 @@ impl SchedulerStorage for Stuttering {
     async fn unregister_scheduler(&self, session: &SchedulerSession) -> Result<()> {
         self.before().await?;
         self.inner.unregister_scheduler(session).await
+    }
+    async fn pool_slots(&self) -> Result<Vec<(String, i32)>> {
+        self.before().await?;
+        self.after(self.inner.pool_slots().await).await
     }
     async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>> {
         self.before().await?;

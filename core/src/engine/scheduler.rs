@@ -22,9 +22,7 @@ use crate::executor::{Executor, ExecutorEvent};
 use crate::id::{DagVersionId, IdSource, InstanceKey, RunId};
 use crate::model::{DagVersion, Host, TaskEventLog};
 use crate::operator::CancelReason;
-use crate::storage::{
-    Batch, PageRequest, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict,
-};
+use crate::storage::{Batch, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict};
 
 /// Which versions of DAGs a scheduler can run.
 pub trait Runnable: Send + Sync + Debug {
@@ -307,8 +305,8 @@ impl Scheduler {
         self.learn_versions().await?;
         self.reload_changed().await?;
         if self.admissions.must_know_pools() {
-            let pools = self.retry(|scheduler| scheduler.parts.storage.pools(None, PageRequest::ALL)).await?;
-            self.admissions.set_pools(&pools.items);
+            let pools = self.retry(|scheduler| scheduler.parts.storage.pool_slots()).await?;
+            self.admissions.set_pools(&pools);
         }
         self.admissions.unpark_all();
         self.claim().await?;

@@ -7,4 +7,6 @@ pub struct Host {
     pub hostname: String,
     /// The user's name.
     pub unixname: String,
+    /// The process that tries run in, unless they have one of their own.
+    pub pid: Option<u32>,
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{PoolStorage, Result};
+use super::Result;
 use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
 use crate::model::{AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, RunState, TaskEventLog, TaskState};
 use crate::operator::SkipDownstream;
@@ -178,12 +178,13 @@ pub enum Verdict {
 
 /// What schedulers do.
 #[async_trait]
-pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
+pub trait SchedulerStorage: Debug + Send + Sync {
     /// The storage's wall clock: the only one that schedulers and services go by.
     async fn now(&self) -> Result<DateTime<Utc>>;
 
     /// Registers a scheduler. One that is registered under the same name is fenced from now on, and its runs belong to
-    /// nobody. The tries that it admits have the host that it names; instances without a try have the user only.
+    /// nobody. The tries that it admits have the host that it names, with its process once they run; instances without a
+    /// try have the user only.
     async fn register_scheduler(&self, name: &str, lease: Duration, host: &Host) -> Result<SchedulerSession>;
 
     /// Says that the scheduler lives.
@@ -194,6 +195,9 @@ pub trait SchedulerStorage: PoolStorage + Debug + Send + Sync {
 
     /// Leaves: the scheduler's runs belong to nobody, and its session is fenced. Without effect if it is fenced already.
     async fn unregister_scheduler(&self, session: &SchedulerSession) -> Result<()>;
+
+    /// All pools by name, and their slots, as they are or were a moment ago: by this a scheduler chooses what to offer.
+    async fn pool_slots(&self) -> Result<Vec<(String, i32)>>;
 
     /// Versions of DAGs that were registered after `after`, oldest first, at most `limit`.
     async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>>;

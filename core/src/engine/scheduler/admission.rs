@@ -7,7 +7,7 @@ use super::Machines;
 use crate::engine::Plan;
 use crate::engine::ready::{QueueKey, Rank, Ready};
 use crate::id::{AttemptToken, DagVersionId, InstanceKey, RunId, TaskIx};
-use crate::model::{AttemptPhase, Pool, PoolUsage};
+use crate::model::{AttemptPhase, Pool};
 use crate::storage::{Admission, Change, Limit, Transition};
 
 /// What an attempt takes of the limits.
@@ -103,12 +103,12 @@ impl Admissions {
         !self.pools_known || self.ready.has_parked()
     }
 
-    pub(super) fn set_pools(&mut self, pools: &[PoolUsage]) {
+    pub(super) fn set_pools(&mut self, pools: &[(String, i32)]) {
         self.pools_known = true;
         self.pool_slots.clear();
-        for usage in pools {
-            let slots = if usage.pool.slots == Pool::UNBOUNDED { i64::MAX } else { i64::from(usage.pool.slots) };
-            self.pool_slots.insert(self.names.number(&usage.pool.name), slots);
+        for (name, slots) in pools {
+            let slots = if *slots == Pool::UNBOUNDED { i64::MAX } else { i64::from(*slots) };
+            self.pool_slots.insert(self.names.number(name), slots);
         }
     }
 

@@ -239,7 +239,7 @@ pub async fn a_failed_try_is_followed_by_the_next(trial: &dyn Trial) {
         tries.iter().map(|t| (t.try_number, t.state, t.start_date, t.end_date, t.queued_when, t.pid)).collect();
     let expected = [
         (1, TaskState::Failed, Some(at(2)), Some(at(3)), Some(at(2)), Some(11)),
-        (2, TaskState::Success, Some(at(61)), Some(at(62)), Some(at(60)), None),
+        (2, TaskState::Success, Some(at(61)), Some(at(62)), Some(at(60)), Some(7)),
     ];
     assert_eq!(seen, expected);
 }

@@ -11,6 +11,7 @@ pub async fn the_default_pool_exists(trial: &dyn Trial) {
     let usage = world.pool("default_pool").await;
     assert_eq!((usage.pool.slots, usage.pool.include_deferred, usage.occupied()), (128, false, 0));
     assert_eq!(world.storage.pools(None, PageRequest::ALL).await.unwrap().total, 1);
+    assert_eq!(world.storage.pool_slots().await.unwrap(), [("default_pool".to_owned(), 128)]);
 }
 
 /// The default pool keeps its name and stays; its slots may change.

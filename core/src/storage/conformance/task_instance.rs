@@ -48,11 +48,11 @@ pub async fn an_attempt_describes_itself(trial: &dyn Trial) {
     }
     scheduler.admit(at(4), run.id, 0, 2).await;
     let instance = world.instance(&run, "a").await;
-    assert_eq!((instance.pid, instance.rendered_fields), (None, json!({})));
+    assert_eq!((instance.pid, instance.rendered_fields), (Some(7), json!({})), "the scheduler's process");
     let tries = world.storage.tries(run.id, key(0)).await.unwrap();
     assert_eq!(
         tries.iter().map(|t| (t.state, t.pid)).collect::<Vec<_>>(),
-        [(TaskState::Failed, Some(42)), (TaskState::Running, None)]
+        [(TaskState::Failed, Some(42)), (TaskState::Running, Some(7))]
     );
     for one in &tries {
         assert_eq!((one.hostname.as_str(), one.unixname.as_str()), ("machine", "someone"));

@@ -22,7 +22,7 @@ use crate::storage::{
 
 /// Where the tries of all schedulers run.
 pub(super) fn host() -> Host {
-    Host { hostname: "machine".into(), unixname: "someone".into() }
+    Host { hostname: "machine".into(), unixname: "someone".into(), pid: Some(7) }
 }
 
 pub(super) const LEASE: Duration = Duration::from_secs(30);
