@@ -32,7 +32,8 @@ impl PostgresStorage {
         migrator.create_schema(schema.name().to_owned());
         // A connection of its own: the lock belongs to the session.
         let mut connection = self.connect().await?;
-        let result = migrator.run(&mut connection).await;
+        // `run` would make a future that cannot be sent to another thread.
+        let result = migrator.run_direct(None, &mut connection, false).await;
         let closed = connection.close().await;
         result.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
