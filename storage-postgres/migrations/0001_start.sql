@@ -201,6 +201,7 @@ CREATE TABLE updraft.attempt (
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000000);
 CREATE INDEX attempt_of_dag ON updraft.attempt (dag);
 CREATE INDEX attempt_of_pool ON updraft.attempt (pool);
+CREATE INDEX attempt_obsolete ON updraft.attempt (scheduler) WHERE is_obsolete;
 
 -- A row is also the lock of its slots.
 CREATE TABLE updraft.pool (

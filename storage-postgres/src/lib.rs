@@ -12,6 +12,7 @@ mod dag_run;
 mod error;
 mod event_log;
 mod hint;
+mod image;
 mod import_error;
 mod migrate;
 mod page;
@@ -24,6 +25,7 @@ mod sql;
 mod storage;
 mod task_instance;
 mod user;
+mod verdict;
 mod version;
 mod xcom;
 
