@@ -1,11 +1,13 @@
 //! Creating, amending and deleting runs.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use updraft_core::id::{InstanceKey, RunId};
 use updraft_core::model::{AuditEntry, DagRun};
 use updraft_core::storage::{Amendment, NewRun, Result};
 
 use crate::PostgresStorage;
+use crate::sql::Schema;
 
 impl PostgresStorage {
     pub(crate) async fn create(&self, now: DateTime<Utc>, runs: Vec<NewRun>) -> Result<Vec<Result<DagRun>>> {
@@ -27,4 +29,10 @@ impl PostgresStorage {
         let _ = (run, audit);
         Ok(())
     }
+}
+
+/// Deletes runs with everything that belongs to them.
+pub(crate) async fn delete_runs(connection: &mut PgConnection, schema: &Schema, runs: &[i64]) -> Result<()> {
+    let _ = (connection, schema, runs);
+    Ok(())
 }
