@@ -17,6 +17,7 @@ mod import_error;
 mod migrate;
 mod page;
 mod pool;
+mod registration;
 mod run_write;
 mod scheduler;
 mod secret;
