@@ -28,11 +28,13 @@
 //! # Features
 //!
 //! - `memory` (default): the embedded storage.
+//! - `postgres`: the storage in a PostgreSQL database, which many processes may share; with `postgres-tls-rustls` or
+//!   `postgres-tls-rustls-native-roots` it is reached by TLS.
 //! - `yaml` (default): DAG files in dag-factory's format, and the operators they name.
 //! - `operators`: Bash, Python, branches, short circuits and templates, without the files.
 //! - `airflow`: Airflow's stable REST API as a [`tower` service](https://docs.rs/tower-service).
 //! - `server`: an accept loop for hosts that have no HTTP server of their own.
-//! - `full`: all of them.
+//! - `full`: all of them, but for TLS to the database.
 
 mod builder;
 mod error;
@@ -49,6 +51,12 @@ pub use updraft_operators as operators;
 #[cfg(feature = "memory")]
 pub use updraft_storage_memory::MemoryStorage;
 
+/// The storage in a PostgreSQL database.
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    pub use updraft_storage_postgres::{InvalidSettings, PostgresSettings, PostgresStorage, sqlx};
+}
+
 pub use builder::{Builder, Updraft};
 pub use error::{BuildError, StartError};
 pub use running::{Health, Running};
@@ -56,6 +64,6 @@ pub use updraft_core::service::{Service, TriggerRequest};
 pub use updraft_core::{clock, dag, engine, executor, id, log, model, operator, service, storage};
 
 /// The README's examples compile.
-#[cfg(all(doctest, feature = "memory"))]
+#[cfg(all(doctest, feature = "memory", feature = "postgres"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

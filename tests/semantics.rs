@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use updraft::clock::SystemClock;
 use updraft::operators::OperatorsConfig;
-use updraft::storage::TaskInstanceQuery;
-use updraft::{TriggerRequest, Updraft};
+use updraft::storage::{Storage, TaskInstanceQuery};
+use updraft::{MemoryStorage, TriggerRequest, Updraft};
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Ended {
@@ -29,12 +31,13 @@ async fn ended(updraft: &Updraft, dag_id: &str, run_id: &str) -> Ended {
     Ended { run: run.state.to_string(), tasks }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn random_dags_end_as_in_airflow() {
+/// Runs each DAG once on a storage.
+async fn all_end_as_in_airflow(storage: Arc<dyn Storage>) {
     let expected = std::fs::read_to_string(folder().join("expected.json")).expect("the recorded states");
     let expected: BTreeMap<String, Ended> = serde_json::from_str(&expected).expect("recorded states are JSON");
     assert!(expected.len() > 100, "the corpus is whole");
     let updraft = Updraft::builder()
+        .storage(storage)
         .builtin_operators(OperatorsConfig::default())
         .dag_folder(folder())
         .parallelism(8)
@@ -56,4 +59,20 @@ async fn random_dags_end_as_in_airflow() {
     }
     running.shutdown(Duration::from_secs(5)).await;
     assert!(wrong.is_empty(), "{} DAGs end otherwise:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_dags_end_as_in_airflow() {
+    all_end_as_in_airflow(Arc::new(MemoryStorage::new(Arc::new(SystemClock::new())))).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+async fn random_dags_end_as_in_airflow_on_postgresql() {
+    use updraft::postgres::{PostgresSettings, PostgresStorage};
+    let database = updraft_test_postgres::Cluster::shared().await.database().await;
+    let settings = PostgresSettings::from_options(database.options());
+    let storage = PostgresStorage::new(settings, Arc::new(SystemClock::new()));
+    all_end_as_in_airflow(Arc::new(storage.clone())).await;
+    storage.close().await;
 }

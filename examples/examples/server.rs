@@ -17,6 +17,8 @@ use updraft::http::server::{Limits, Server};
 use updraft::log::FileLogs;
 use updraft::model::User;
 use updraft::operators::OperatorsConfig;
+use updraft::postgres::{PostgresSettings, PostgresStorage};
+use updraft::storage::{Storage, StorageError, Subject};
 use updraft::{MemoryStorage, Updraft};
 
 /// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1.
@@ -32,10 +34,19 @@ struct Options {
     /// An environment variable that DAG files may use; may be repeated, * for all.
     #[arg(long, env = "UPDRAFT_DAG_ENV", value_delimiter = ',')]
     dag_env: Vec<String>,
-    /// Where state is kept: memory.
-    #[arg(long, env = "UPDRAFT_STORAGE", default_value = "memory", value_parser = ["memory"])]
+    /// Where state is kept: memory, or a PostgreSQL database, as postgres://USER:PASSWORD@HOST/DATABASE.
+    #[arg(long, env = "UPDRAFT_STORAGE", default_value = "memory", hide_env_values = true)]
     storage: String,
-    /// The administrator, as USER:PASSWORD; without it a password is made and printed.
+    /// The schema of the tables in the database.
+    #[arg(long, env = "UPDRAFT_SCHEMA", default_value = "updraft")]
+    schema: String,
+    /// Leaves the tables of the database as they are; without it they are made, or upgraded.
+    #[arg(long, env = "UPDRAFT_NO_MIGRATE", value_parser = clap::builder::FalseyValueParser::new())]
+    no_migrate: bool,
+    /// The name of this server's scheduler: of two with one name, the later takes over at once. HOST:PORT by default.
+    #[arg(long, env = "UPDRAFT_NAME")]
+    name: Option<String>,
+    /// The administrator, as USER:PASSWORD; without it, and if there is none yet, a password is made and printed.
     #[arg(long, env = "UPDRAFT_ADMIN", hide_env_values = true)]
     admin: Option<String>,
     /// The role of callers without credentials; none by default.
@@ -63,6 +74,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let clock = Arc::new(updraft::clock::SystemClock::new());
+    let server = Server::bind(options.listen, Limits::default(), clock.clone())
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let address = server.local_addr()?;
+    let database = database(&options, clock.clone()).await?;
+    let storage: Arc<dyn Storage> = match &database {
+        Some(database) => Arc::new(database.clone()),
+        None => Arc::new(MemoryStorage::new(clock.clone())),
+    };
+    let name = options.name.clone().unwrap_or_else(|| match whoami::hostname() {
+        Ok(host) => format!("{host}:{}", address.port()),
+        Err(_) => address.to_string(),
+    });
     let shipped = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dags"));
     let folders = if options.dags.is_empty() { vec![shipped] } else { options.dags.clone() };
     let own_logs = || std::env::temp_dir().join(format!("updraft-logs-{}", std::process::id()));
@@ -70,7 +94,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let operators = OperatorsConfig { python_path: folders.clone(), ..OperatorsConfig::default() };
     let mut builder = Updraft::builder()
         .clock(clock.clone())
-        .storage(Arc::new(MemoryStorage::new(clock.clone())))
+        .storage(storage)
+        .scheduler_name(name)
         .logs(Arc::new(logs))
         .builtin_operators(operators)
         .parallelism(options.parallelism);
@@ -94,10 +119,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         api = api.anonymous_role(role);
     }
-    let server = Server::bind(options.listen, Limits::default(), clock)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
-    let address = server.local_addr()?;
     let running = updraft.start().await?;
     println!("Updraft listens on http://{address}");
     let stop = async move {
@@ -108,7 +129,36 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     server.serve(api.build()?, stop).await;
     running.shutdown(Duration::from_secs(options.shutdown_patience)).await;
+    if let Some(database) = database {
+        database.close().await;
+    }
     Ok(())
+}
+
+/// The database, if state is kept in one, with its tables. No error holds the URL, because the URL may hold a password.
+async fn database(
+    options: &Options,
+    clock: Arc<updraft::clock::SystemClock>,
+) -> Result<Option<PostgresStorage>, Box<dyn Error>> {
+    let url = options.storage.as_str();
+    if url == "memory" {
+        return Ok(None);
+    }
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err("--storage takes 'memory' or the URL of a database, postgres://USER:PASSWORD@HOST/DATABASE".into());
+    }
+    let settings = PostgresSettings::from_url(url).map_err(|error| format!("--storage: {error}"))?;
+    let settings = settings.schema(&options.schema).map_err(|error| format!("--schema: {error}"))?;
+    let storage = PostgresStorage::new(settings, clock);
+    let usable = match options.no_migrate {
+        true => storage.now().await.map(drop),
+        false => storage.migrate().await,
+    };
+    usable.map_err(|error| match error.source() {
+        Some(cause) => format!("the database cannot be used: {error}: {cause}"),
+        None => format!("the database cannot be used: {error}"),
+    })?;
+    Ok(Some(storage))
 }
 
 /// Stores the administrator.
@@ -119,6 +169,11 @@ async fn make_admin(updraft: &Updraft, given: Option<&str>) -> Result<(), Box<dy
     };
     let password = match (given, password) {
         (None, _) => {
+            match updraft.storage().user(username).await {
+                Ok(_) => return Ok(()),
+                Err(StorageError::NotFound(Subject::User(_))) => {}
+                Err(error) => return Err(error.into()),
+            }
             let mut random = [0; 12];
             updraft.ids().fill(&mut random);
             let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
