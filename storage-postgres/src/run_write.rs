@@ -245,7 +245,7 @@ impl PostgresStorage {
             sqlx::query(schema.sql(sql!("commit/retire_runs"))).bind(ended).execute(&mut *connection).await?;
         }
         write_amended(connection, schema, now, &runs).await?;
-        write_audit(connection, schema, now, audit).await?;
+        write_audit(connection, schema, Some(now), audit).await?;
         let rows = sqlx::query(schema.sql(sql!("dag_run/by_key"))).bind(&ids).fetch_all(&mut *connection).await?;
         let mut records = BTreeMap::new();
         for row in &rows {
@@ -258,7 +258,6 @@ impl PostgresStorage {
 
     pub(crate) async fn delete(&self, run: RunId, audit: Option<AuditEntry>) -> Result<()> {
         let schema = &self.inner.schema;
-        let now = updraft_core::storage::SchedulerStorage::now(self).await?;
         let mut collisions = 0;
         loop {
             let mut transaction = self.begin_write().await?;
@@ -267,7 +266,7 @@ impl PostgresStorage {
                 if deleted == 0 {
                     return Err(Failure::Storage(StorageError::NotFound(Subject::DagRunKey(run))));
                 }
-                Ok(write_audit(&mut transaction, schema, now, audit.clone()).await?)
+                Ok(write_audit(&mut transaction, schema, None, audit.clone()).await?)
             };
             match deleted.await {
                 Ok(()) => {

@@ -41,7 +41,7 @@ pub(crate) fn epoch_of(session: &SchedulerSession) -> i64 {
 }
 
 impl PostgresStorage {
-    async fn register(
+    async fn register_session(
         &self,
         connection: &mut PgConnection,
         name: &str,
@@ -131,7 +131,8 @@ impl SchedulerStorage for PostgresStorage {
     async fn register_scheduler(&self, name: &str, lease: Duration, host: &Host) -> Result<SchedulerSession> {
         // On a connection of a lane: what it does must be durable when it returns.
         let mut connection = self.connect_pinned().await?;
-        let (session, host_id, now) = self.register(&mut connection, name, lease, host).await.map_err(storage_error)?;
+        let (session, host_id, now) =
+            self.register_session(&mut connection, name, lease, host).await.map_err(storage_error)?;
         // The server ends the session in any case.
         drop(connection.close().await);
         self.note_time(now);
