@@ -17,7 +17,7 @@ use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, Stor
 
 use crate::PostgresStorage;
 use crate::code::{int, phase_state, run_state, run_state_code};
-use crate::error::{is_collision, storage_error};
+use crate::error::{is_collision, is_duplicate, storage_error};
 use crate::hint::News;
 use crate::image::{Birth, Event, Holding, Images, Live, decoded};
 use crate::scheduler::Session;
@@ -82,13 +82,14 @@ impl PostgresStorage {
         let slot = self.inner.lanes.slot((batch.session.id, batch.lane)).await;
         let mut slot = slot.lock().await;
         let mut collisions = 0;
+        let mut doubts_tokens = false;
         loop {
             // Whoever drops this future leaves the connection in the middle of something: then it is not put back.
             let mut connection = match slot.take() {
                 Some(connection) => connection,
                 None => self.connect_pinned().await?,
             };
-            let result = self.write_batch(&mut connection, batch).await;
+            let result = self.write_batch(&mut connection, batch, doubts_tokens).await;
             match result {
                 Ok(verdicts) => {
                     *slot = Some(connection);
@@ -107,13 +108,23 @@ impl PostgresStorage {
                     *slot = Some(connection);
                     self.pause_after_collision(collisions).await;
                 }
+                // An attempt of this name is live already: seen to at the next go, because it never happens.
+                Err(Failure::Database(error)) if is_duplicate(&error) && !doubts_tokens => {
+                    doubts_tokens = true;
+                    *slot = Some(connection);
+                }
                 // Whether it was written is found out by the next call for it: the lane knows its last batch.
                 Err(Failure::Database(error)) => return Err(storage_error(error)),
             }
         }
     }
 
-    async fn write_batch(&self, connection: &mut PgConnection, batch: &Batch) -> Result<Vec<Verdict>, Failure> {
+    async fn write_batch(
+        &self,
+        connection: &mut PgConnection,
+        batch: &Batch,
+        doubts_tokens: bool,
+    ) -> Result<Vec<Verdict>, Failure> {
         let Some(session) = self.sessions().get(&batch.session.id).filter(|s| s.epoch == batch.session.epoch).cloned()
         else {
             return Err(StorageError::Fenced.into());
@@ -126,9 +137,9 @@ impl PostgresStorage {
             }
             // The lane is open now.
             transaction.commit().await?;
-            return Box::pin(self.write_batch(connection, batch)).await;
+            return Box::pin(self.write_batch(connection, batch, doubts_tokens)).await;
         };
-        let mut step = Step::new(self, &mut transaction, batch, &session, rows).await?;
+        let mut step = Step::new(self, &mut transaction, batch, &session, rows, doubts_tokens).await?;
         let verdicts = step.apply(batch);
         let Step { images, runs, bumped, .. } = step;
         let scheduler = (batch.session.id.0, i64::try_from(batch.session.epoch).unwrap_or(i64::MAX));
@@ -250,6 +261,7 @@ impl<'a> Step<'a> {
         batch: &Batch,
         session: &'a Session,
         rows: Vec<sqlx::postgres::PgRow>,
+        doubts_tokens: bool,
     ) -> Result<Self, Failure> {
         let schema = &storage.inner.schema;
         let mut ids = Vec::with_capacity(rows.len());
@@ -276,7 +288,10 @@ impl<'a> Step<'a> {
         for transition in &batch.transitions {
             let run = transition.run;
             match &transition.change {
-                Change::Admit(admission) => places.push((run, admission.key)),
+                Change::Admit(admission) => {
+                    places.push((run, admission.key));
+                    tokens.extend(doubts_tokens.then_some(admission.token));
+                }
                 Change::Ended(ended) => places.push((run, ended.key)),
                 Change::Settle(key, _) | Change::Skip(key) => places.push((run, *key)),
                 Change::Schedule(keys) => places.extend(keys.iter().map(|key| (run, *key))),

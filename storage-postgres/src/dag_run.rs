@@ -132,10 +132,7 @@ impl RunFilter {
         Ok(Some(filter))
     }
 
-    pub(crate) fn bind<'q>(
-        &'q self,
-        query: Query<'q, Postgres, PgArguments>,
-    ) -> Query<'q, Postgres, PgArguments> {
+    pub(crate) fn bind<'q>(&'q self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
         let query = query.bind(self.dag).bind(self.dags.as_deref()).bind(self.run_ids.as_deref());
         bind_range(query, self.logical_date)
     }
@@ -256,7 +253,7 @@ impl RunStorage for PostgresStorage {
         let query = sqlx::query(schema.sql(sql!("dag_run/set_note"))).bind(run.0).bind(content).bind(user.flatten());
         let row = query.fetch_optional(&mut *tx).await.map_err(storage_error)?;
         let run = read_run(&row.ok_or(StorageError::NotFound(Subject::DagRunKey(run)))?)?;
-        write_audit(&mut tx, schema, now, audit).await?;
+        write_audit(&mut tx, schema, Some(now), audit).await?;
         tx.commit().await.map_err(storage_error)?;
         Ok(run)
     }

@@ -239,7 +239,8 @@ fn read_try(row: &PgRow) -> Result<TaskInstanceTry> {
 impl PostgresStorage {
     async fn views(&self, connection: &mut PgConnection, rows: &[PgRow]) -> Result<Vec<TaskInstance>> {
         let schema = &self.inner.schema;
-        let keys: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().map_err(storage_error)?;
+        let keys: Vec<i64> =
+            rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().map_err(storage_error)?;
         let runs = runs_by_key(connection, schema, keys.iter().copied()).await?;
         let ids: BTreeSet<i64> = runs.values().map(|run| run.dag_version.0).collect();
         let versions: BTreeMap<i64, Arc<Version>> = self.inner.versions.get(connection, schema, ids).await?;
@@ -327,8 +328,7 @@ impl TaskInstanceStorage for PostgresStorage {
         let schema = &self.inner.schema;
         let place = (run.0, int(key.task.0), key.map_index);
         let mut tx = self.begin().await?;
-        let query =
-            sqlx::query(schema.sql(sql!("task_instance/names"))).bind(place.0).bind(place.1).bind(place.2);
+        let query = sqlx::query(schema.sql(sql!("task_instance/names"))).bind(place.0).bind(place.1).bind(place.2);
         let row = query.fetch_optional(&mut *tx).await.map_err(storage_error)?;
         let row = row.ok_or(StorageError::NotFound(Subject::DagRunKey(run)))?;
         let names = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
@@ -344,13 +344,12 @@ impl TaskInstanceStorage for PostgresStorage {
                 .bind(place.2)
                 .bind(note.content)
                 .bind(note.user),
-            None => sqlx::query(schema.sql(sql!("task_instance/remove_note")))
-                .bind(place.0)
-                .bind(place.1)
-                .bind(place.2),
+            None => {
+                sqlx::query(schema.sql(sql!("task_instance/remove_note"))).bind(place.0).bind(place.1).bind(place.2)
+            }
         };
         query.execute(&mut *tx).await.map_err(storage_error)?;
-        write_audit(&mut tx, schema, now, audit).await?;
+        write_audit(&mut tx, schema, Some(now), audit).await?;
         tx.commit().await.map_err(storage_error)
     }
 

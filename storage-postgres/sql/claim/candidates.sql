@@ -37,8 +37,8 @@ WITH RECURSIVE waiting AS (
 )
 SELECT 0::smallint AS kind, NULL::bigint AS id WHERE EXISTS (SELECT FROM updraft.scheduler WHERE id = $1 AND epoch = $2)
 UNION ALL
-SELECT 1, NULL WHERE EXISTS (SELECT FROM updraft.attempt a
+SELECT 1::smallint, NULL WHERE EXISTS (SELECT FROM updraft.attempt a
     LEFT JOIN updraft.heartbeat h ON h.scheduler = a.scheduler AND h.epoch = a.epoch
     WHERE a.is_obsolete AND (h.alive_until IS NULL OR h.alive_until <= clock_timestamp()))
 UNION ALL
-(SELECT 2, id FROM free ORDER BY id)
+(SELECT 2::smallint, id FROM free ORDER BY id)
