@@ -45,7 +45,8 @@ CREATE TABLE updraft.task (
     queue text COLLATE "C" NOT NULL,
     executor text COLLATE "C",
     retries bigint NOT NULL,
-    PRIMARY KEY (version, ix)
+    PRIMARY KEY (version, ix),
+    UNIQUE (version, task_id)
 );
 
 CREATE TABLE updraft.source (
@@ -89,15 +90,20 @@ CREATE TABLE updraft.dag_run (
     note_user text,
     -- How many of its instances ended in each state; null until the run has ended.
     counts int[],
-    UNIQUE (dag, run_id),
+    -- By text id also where the DAG is not given.
+    UNIQUE (run_id, dag),
     UNIQUE (dag, logical_date)
 ) WITH (fillfactor = 60);
 CREATE INDEX dag_run_of_dag ON updraft.dag_run (dag, id);
+-- Whether anything keeps a version.
+CREATE INDEX dag_run_of_version ON updraft.dag_run (dag_version);
 -- Three changes in a run's life pay for these; nothing that looks for work reads finished runs.
 CREATE INDEX dag_run_waiting ON updraft.dag_run (dag_version, state, id) WHERE owner IS NULL AND state < 2;
 CREATE INDEX dag_run_active ON updraft.dag_run (dag) WHERE state = 1 OR (state = 0 AND owner IS NOT NULL);
 CREATE INDEX dag_run_owned ON updraft.dag_run (owner, id) WHERE owner IS NOT NULL;
 CREATE INDEX dag_run_unfinished ON updraft.dag_run (id) WHERE state < 2;
+-- Ended runs whose instances still wait for slots: those of a run that somebody marked.
+CREATE INDEX dag_run_left_scheduled ON updraft.dag_run (id) WHERE counts[2] > 0;
 
 -- Changes once or twice in its life, and no index knows what changes. While an attempt that counts is live, the
 -- attempt's row is the state, and this row is what was before it.
@@ -201,6 +207,7 @@ CREATE TABLE updraft.attempt (
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000000);
 CREATE INDEX attempt_of_dag ON updraft.attempt (dag);
 CREATE INDEX attempt_of_pool ON updraft.attempt (pool);
+CREATE INDEX attempt_obsolete ON updraft.attempt (scheduler) WHERE is_obsolete;
 
 -- A row is also the lock of its slots.
 CREATE TABLE updraft.pool (
@@ -256,6 +263,37 @@ CREATE TABLE updraft.run_change (
     run bigint NOT NULL,
     PRIMARY KEY (scheduler, run)
 );
+
+-- Task instances as clients see them, a live attempt that counts taken into account. Each join is by a unique key, so
+-- whoever asks for some columns pays for these only. A process is known once a try runs; a try that was never admitted
+-- ran nowhere, and would run as the user of the newest scheduler.
+CREATE VIEW updraft.task_instance_now AS
+SELECT i.run, i.task, i.map_index,
+    CASE WHEN a.token IS NULL THEN i.state ELSE (2 + a.phase)::smallint END AS state,
+    a.token IS NULL AND i.is_branched_off AND i.state = 10 AS is_branched_off,
+    CASE WHEN a.token IS NULL THEN i.try_number ELSE a.try_number END AS try_number,
+    i.max_tries,
+    CASE WHEN a.token IS NULL THEN i.updated_at ELSE COALESCE(a.start_date, a.queued_when) END AS updated_at,
+    CASE WHEN a.token IS NULL THEN i.queued_when ELSE a.queued_when END AS queued_when,
+    CASE WHEN a.token IS NULL THEN i.start_date ELSE a.start_date END AS start_date,
+    CASE WHEN a.token IS NULL THEN i.end_date END AS end_date,
+    CASE WHEN a.token IS NULL THEN i.due_at END AS due_at,
+    CASE WHEN COALESCE(a.queued_when, i.queued_when) IS NULL THEN '' ELSE COALESCE(h.hostname, '') END AS hostname,
+    COALESCE(h.unixname, (
+        SELECT newest.unixname FROM updraft.scheduler s JOIN updraft.host newest ON newest.id = s.host
+        ORDER BY s.id DESC LIMIT 1
+    ), '') AS unixname,
+    CASE
+        WHEN a.token IS NOT NULL THEN CASE WHEN a.start_date IS NOT NULL THEN a.pid END
+        WHEN i.queued_when IS NOT NULL AND i.start_date IS NOT NULL THEN i.pid
+    END AS pid,
+    n.content AS note, n."user" AS note_user, f.fields AS rendered_fields
+FROM updraft.task_instance i
+LEFT JOIN updraft.attempt a
+    ON a.run = i.run AND a.task = i.task AND a.map_index = i.map_index AND NOT a.is_obsolete
+LEFT JOIN updraft.host h ON h.id = CASE WHEN a.token IS NULL THEN i.host ELSE a.host END
+LEFT JOIN updraft.task_instance_note n ON n.run = i.run AND n.task = i.task AND n.map_index = i.map_index
+LEFT JOIN updraft.rendered_fields f ON f.run = i.run AND f.task = i.task AND f.map_index = i.map_index;
 
 -- Settings, people, what happened -----------------------------------------------------------------------------------
 

@@ -3,16 +3,17 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use updraft_core::model::AuditEntry;
-use updraft_core::storage::Result;
+use updraft_core::storage::{Result, StorageError, Subject};
 
+use crate::PostgresStorage;
 use crate::error::storage_error;
 use crate::sql::{Schema, sql};
 
-/// Writes an entry in the transaction of its change.
+/// Writes an entry in the transaction of its change; the time is the database's unless it is given.
 pub(crate) async fn write_audit(
     connection: &mut PgConnection,
     schema: &Schema,
-    now: DateTime<Utc>,
+    now: Option<DateTime<Utc>>,
     entry: Option<AuditEntry>,
 ) -> Result<()> {
     let Some(entry) = entry else { return Ok(()) };
@@ -30,4 +31,24 @@ pub(crate) async fn write_audit(
         .await
         .map_err(storage_error)?;
     Ok(())
+}
+
+impl PostgresStorage {
+    /// Removes the row that a key names.
+    pub(crate) async fn delete_named(
+        &self,
+        statement: &'static str,
+        key: &str,
+        subject: fn(String) -> Subject,
+        audit: Option<AuditEntry>,
+    ) -> Result<()> {
+        let schema = &self.inner.schema;
+        let mut tx = self.begin().await?;
+        let deleted = sqlx::query(schema.sql(statement)).bind(key).execute(&mut *tx).await.map_err(storage_error)?;
+        if deleted.rows_affected() == 0 {
+            return Err(StorageError::NotFound(subject(key.into())));
+        }
+        write_audit(&mut tx, schema, None, audit).await?;
+        tx.commit().await.map_err(storage_error)
+    }
 }

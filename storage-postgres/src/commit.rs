@@ -1,6 +1,729 @@
-//! stub
+//! Batches of a scheduler's changes: the hot path.
+//!
+//! One transaction, a constant number of statements: the fence and the runs' locks, the instances, the limits' locks, what
+//! they hold, what changed. What each change does is decided in memory, one after another, as the contract says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use sqlx::{Connection, PgConnection, Row};
+use tokio::sync::Mutex;
+use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId};
+use updraft_core::model::{AttemptPhase, Dag, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState};
+use updraft_core::operator::SkipDownstream;
+use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, StorageError, Verdict};
+
+use crate::PostgresStorage;
+use crate::code::{int, phase_state, run_state, run_state_code};
+use crate::error::{is_collision, is_duplicate, storage_error};
+use crate::hint::News;
+use crate::image::{Birth, Event, Holding, Images, Live, decoded};
+use crate::scheduler::Session;
+use crate::sql::{Schema, sql};
+use crate::verdict::{stored_verdicts, with_stored};
+use crate::version::Version;
+
+/// How often a batch that met another transaction is tried at once before the caller is told.
+const COLLISIONS: u32 = 5;
+
+type LaneKey = (SchedulerId, u32);
+
+/// A lane's connection, which is gone while a batch uses it and after it has failed.
+type Slot = Arc<Mutex<Option<PgConnection>>>;
+
+/// Connections of lanes: each has its own order of batches.
 #[derive(Debug, Default)]
-pub(crate) struct Lanes;
+pub(crate) struct Lanes(Mutex<BTreeMap<LaneKey, Slot>>);
+
 impl Lanes {
-    pub(crate) async fn close(&self) {}
+    async fn slot(&self, key: LaneKey) -> Slot {
+        Arc::clone(self.0.lock().await.entry(key).or_default())
+    }
+
+    /// Forgets the lanes of a scheduler that has left.
+    pub(crate) async fn forget(&self, scheduler: SchedulerId) {
+        self.0.lock().await.retain(|(owner, _), _| *owner != scheduler);
+    }
+
+    pub(crate) async fn close(&self) {
+        self.0.lock().await.clear();
+    }
+}
+
+/// A run as it was locked.
+struct Run {
+    version: u64,
+    owner: Option<SchedulerId>,
+    state: RunState,
+    dag_version: Arc<Version>,
+    has_started: bool,
+    is_changed: bool,
+}
+
+/// What a DAG allows, and what is left of it.
+struct DagRoom {
+    is_paused: bool,
+    tasks: i64,
+    runs: i64,
+}
+
+/// What is left of limits.
+#[derive(Default)]
+struct Rooms {
+    dags: BTreeMap<i32, DagRoom>,
+    tasks: BTreeMap<(i32, String), i64>,
+    pools: BTreeMap<String, i64>,
+}
+
+impl PostgresStorage {
+    pub(crate) async fn commit_batch(&self, batch: &Batch) -> Result<Vec<Verdict>> {
+        let slot = self.inner.lanes.slot((batch.session.id, batch.lane)).await;
+        let mut slot = slot.lock().await;
+        let mut collisions = 0;
+        let mut doubts_tokens = false;
+        loop {
+            // Whoever drops this future leaves the connection in the middle of something: then it is not put back.
+            let mut connection = match slot.take() {
+                Some(connection) => connection,
+                None => self.connect_pinned().await?,
+            };
+            let result = self.write_batch(&mut connection, batch, doubts_tokens).await;
+            match result {
+                Ok(verdicts) => {
+                    *slot = Some(connection);
+                    return Ok(verdicts);
+                }
+                Err(Failure::Storage(error)) => {
+                    // The transaction was rolled back in order, or else the connection is bad and goes.
+                    if connection.ping().await.is_ok() {
+                        *slot = Some(connection);
+                    }
+                    return Err(error);
+                }
+                Err(Failure::Database(error)) if is_collision(&error) && collisions < COLLISIONS => {
+                    collisions += 1;
+                    tracing::debug!(%error, "a batch met another transaction; trying again");
+                    *slot = Some(connection);
+                    self.pause_after_collision(collisions).await;
+                }
+                // An attempt of this name is live already: seen to at the next go, because it never happens.
+                Err(Failure::Database(error)) if is_duplicate(&error) && !doubts_tokens => {
+                    doubts_tokens = true;
+                    *slot = Some(connection);
+                }
+                // Whether it was written is found out by the next call for it: the lane knows its last batch.
+                Err(Failure::Database(error)) => return Err(storage_error(error)),
+            }
+        }
+    }
+
+    async fn write_batch(
+        &self,
+        connection: &mut PgConnection,
+        batch: &Batch,
+        doubts_tokens: bool,
+    ) -> Result<Vec<Verdict>, Failure> {
+        let Some(session) = self.sessions().get(&batch.session.id).filter(|s| s.epoch == batch.session.epoch).cloned()
+        else {
+            return Err(StorageError::Fenced.into());
+        };
+        let schema = &self.inner.schema;
+        let mut transaction = connection.begin().await?;
+        let Some(rows) = fence(&mut transaction, schema, batch).await? else {
+            if let Some(verdicts) = self.resolve(&mut transaction, batch).await? {
+                return Ok(verdicts);
+            }
+            // The lane is open now.
+            transaction.commit().await?;
+            return Box::pin(self.write_batch(connection, batch, doubts_tokens)).await;
+        };
+        let mut step = Step::new(self, &mut transaction, batch, &session, rows, doubts_tokens).await?;
+        let verdicts = step.apply(batch);
+        let Step { images, runs, bumped, .. } = step;
+        let scheduler = (batch.session.id.0, i64::try_from(batch.session.epoch).unwrap_or(i64::MAX));
+        images.write(&mut transaction, schema, batch.now, Some(scheduler)).await?;
+        write_runs(&mut transaction, schema, batch.now, &runs).await?;
+        let has_bumped = !bumped.is_empty();
+        if has_bumped {
+            let ids: Vec<i64> = bumped.into_iter().map(|run| run.0).collect();
+            sqlx::query(schema.sql(sql!("commit/bump"))).bind(ids).execute(&mut *transaction).await?;
+        }
+        if let Some(others) = stored_verdicts(&verdicts) {
+            sqlx::query(schema.sql(sql!("commit/verdicts")))
+                .bind(batch.session.id.0)
+                .bind(int(batch.lane))
+                .bind(Json(others))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        if has_bumped {
+            self.announce(News::CHANGES);
+        }
+        Ok(verdicts)
+    }
+
+    /// What became of a batch that the fence did not let through: its verdicts if it was written before, nothing if the
+    /// lane had to be opened.
+    async fn resolve(&self, connection: &mut PgConnection, batch: &Batch) -> Result<Option<Vec<Verdict>>, Failure> {
+        let schema = &self.inner.schema;
+        let epoch = i64::try_from(batch.session.epoch).unwrap_or(i64::MAX);
+        let lane = sqlx::query(schema.sql(sql!("commit/lane")))
+            .bind(batch.session.id.0)
+            .bind(int(batch.lane))
+            .fetch_optional(&mut *connection)
+            .await?;
+        let Some(lane) = lane else {
+            let opened = sqlx::query(schema.sql(sql!("commit/open_lane")))
+                .bind(batch.session.id.0)
+                .bind(int(batch.lane))
+                .bind(epoch)
+                .execute(&mut *connection)
+                .await?;
+            return if opened.rows_affected() == 1 { Ok(None) } else { Err(StorageError::Fenced.into()) };
+        };
+        if lane.try_get::<i64, _>(0)? != epoch {
+            return Err(StorageError::Fenced.into());
+        }
+        let last = lane.try_get::<Option<i64>, _>(1)?.unwrap_or(0);
+        if u64::try_from(last).is_ok_and(|last| last == batch.sequence) {
+            let stored: Option<Json<_>> = lane.try_get(2)?;
+            return Ok(Some(with_stored(batch.transitions.len(), stored.map(|json| json.0))?));
+        }
+        let (sequence, lane) = (batch.sequence, batch.lane);
+        Err(StorageError::Invalid(format!("batch {sequence} of lane {lane} does not follow batch {last}")).into())
+    }
+}
+
+/// The locked runs' rows; nothing if the fence did not let the batch through.
+async fn fence(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    batch: &Batch,
+) -> Result<Option<Vec<sqlx::postgres::PgRow>>, sqlx::Error> {
+    let runs: BTreeSet<i64> = batch.transitions.iter().map(|transition| transition.run.0).collect();
+    let mut rows = sqlx::query(schema.sql(sql!("commit/fence")))
+        .bind(batch.session.id.0)
+        .bind(int(batch.lane))
+        .bind(i64::try_from(batch.session.epoch).unwrap_or(i64::MAX))
+        .bind(i64::try_from(batch.sequence).unwrap_or(i64::MAX))
+        .bind(runs.into_iter().collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    let is_through = match rows.first() {
+        Some(first) => first.try_get::<Option<i64>, _>(0)?.is_none(),
+        None => false,
+    };
+    if !is_through {
+        return Ok(None);
+    }
+    rows.remove(0);
+    Ok(Some(rows))
+}
+
+/// Either the answer, or the database did not give one.
+pub(crate) enum Failure {
+    Storage(StorageError),
+    Database(sqlx::Error),
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// A batch on its way.
+struct Step<'a> {
+    session: &'a Session,
+    own: SchedulerId,
+    now: DateTime<Utc>,
+    event_log: TaskEventLog,
+    runs: BTreeMap<RunId, Run>,
+    images: Images,
+    rooms: Rooms,
+    /// Runs of other owners that a release concerns.
+    bumped: BTreeSet<RunId>,
+}
+
+impl<'a> Step<'a> {
+    async fn new(
+        storage: &PostgresStorage,
+        connection: &mut PgConnection,
+        batch: &Batch,
+        session: &'a Session,
+        rows: Vec<sqlx::postgres::PgRow>,
+        doubts_tokens: bool,
+    ) -> Result<Self, Failure> {
+        let schema = &storage.inner.schema;
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in &rows {
+            ids.push(row.try_get::<i64, _>(4)?);
+        }
+        let versions = storage.inner.versions.get(&mut *connection, schema, ids).await?;
+        let mut runs = BTreeMap::new();
+        for row in &rows {
+            // A run whose version is gone is as good as deleted.
+            let Some(version) = versions.get(&row.try_get(4)?) else { continue };
+            let run = Run {
+                version: u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0),
+                owner: row.try_get::<Option<i64>, _>(2)?.map(SchedulerId),
+                state: decoded(run_state(row.try_get(3)?))?,
+                dag_version: Arc::clone(version),
+                has_started: false,
+                is_changed: false,
+            };
+            runs.insert(RunId(row.try_get(0)?), run);
+        }
+        let mut places = Vec::new();
+        let mut tokens = Vec::new();
+        for transition in &batch.transitions {
+            let run = transition.run;
+            match &transition.change {
+                Change::Admit(admission) => {
+                    places.push((run, admission.key));
+                    tokens.extend(doubts_tokens.then_some(admission.token));
+                }
+                Change::Ended(ended) => places.push((run, ended.key)),
+                Change::Settle(key, _) | Change::Skip(key) => places.push((run, *key)),
+                Change::Schedule(keys) => places.extend(keys.iter().map(|key| (run, *key))),
+                Change::Started(token) | Change::Release(token) => tokens.push(*token),
+                _ => {}
+            }
+        }
+        let mut images = Images::read(connection, schema, &places, &tokens).await?;
+        let elsewhere: Vec<AttemptToken> = batch
+            .transitions
+            .iter()
+            .filter_map(|transition| match &transition.change {
+                Change::Ended(ended) if images.find(ended.token).is_none() => Some(ended.token),
+                _ => None,
+            })
+            .collect();
+        if !elsewhere.is_empty() {
+            images.read_more(connection, schema, &[], &elsewhere).await?;
+        }
+        let rooms = read_rooms(connection, schema, batch, &runs).await?;
+        let (own, now, event_log) = (batch.session.id, batch.now, batch.event_log);
+        Ok(Self { session, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new() })
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Vec<Verdict> {
+        // Runs whose further transitions all get the same verdict.
+        let mut blocked: BTreeMap<RunId, Verdict> = BTreeMap::new();
+        for transition in batch.transitions.iter().filter(|t| !matches!(t.change, Change::Release(_))) {
+            let is_current = self
+                .runs
+                .get(&transition.run)
+                .is_some_and(|run| run.version == transition.version && run.owner == Some(self.own));
+            if !is_current {
+                blocked.insert(transition.run, Verdict::StaleRun);
+            }
+        }
+        let mut verdicts = Vec::with_capacity(batch.transitions.len());
+        for transition in &batch.transitions {
+            let run = transition.run;
+            let verdict = match (&transition.change, blocked.get(&run)) {
+                (Change::Release(token), _) => self.release(run, *token),
+                (_, Some(verdict)) => verdict.clone(),
+                (change, None) => {
+                    let verdict = self.change(run, change).unwrap_or(Verdict::StaleRun);
+                    if verdict == Verdict::StaleRun || *change == Change::StartRun && verdict != Verdict::Done {
+                        blocked.insert(run, verdict.clone());
+                    }
+                    verdict
+                }
+            };
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    /// `None` for what the state of the run or instance does not allow.
+    fn change(&mut self, run: RunId, change: &Change) -> Option<Verdict> {
+        match change {
+            Change::StartRun => self.start_run(run),
+            Change::EndRun(state) => self.end_run(run, *state),
+            Change::Admit(admission) => self.admit(run, admission),
+            Change::Started(token) => self.started(run, *token),
+            Change::Ended(ended) => self.ended(run, ended),
+            Change::Settle(key, state) => self.settle(run, *key, *state, false),
+            Change::Skip(key) => self.settle(run, *key, TaskState::Skipped, true),
+            Change::Schedule(keys) => self.schedule(run, keys),
+            _ => None,
+        }
+    }
+
+    fn start_run(&mut self, id: RunId) -> Option<Verdict> {
+        let run = self.runs.get_mut(&id).filter(|run| run.state == RunState::Queued)?;
+        let dag_id = &run.dag_version.view.dag.dag_id;
+        let room = self.rooms.dags.get_mut(&run.dag_version.dag)?;
+        if room.is_paused {
+            return Some(Verdict::NoRoom(Limit::Paused(dag_id.clone())));
+        }
+        if room.runs < 1 {
+            return Some(Verdict::NoRoom(Limit::ActiveRuns(dag_id.clone())));
+        }
+        room.runs -= 1;
+        run.state = RunState::Running;
+        run.has_started = true;
+        run.is_changed = true;
+        Some(Verdict::Done)
+    }
+
+    fn end_run(&mut self, id: RunId, state: RunState) -> Option<Verdict> {
+        let run = self.runs.get_mut(&id)?;
+        if !state.is_finished() || !run.state.may_become(state) {
+            return None;
+        }
+        if run.state == RunState::Running
+            && let Some(room) = self.rooms.dags.get_mut(&run.dag_version.dag)
+        {
+            room.runs += 1;
+        }
+        run.state = state;
+        run.is_changed = true;
+        run.owner = None;
+        self.images.retire_run(id);
+        Some(Verdict::Done)
+    }
+
+    fn admit(&mut self, id: RunId, admission: &Admission) -> Option<Verdict> {
+        let Admission { key, try_number, token, phase } = *admission;
+        let run = self.runs.get(&id)?;
+        let image = self.images.get((id, key))?;
+        let version = Arc::clone(&run.dag_version);
+        let task = version.view.dag.task(key.task)?;
+        let is_legal = run.state == RunState::Running
+            && image.live.is_none()
+            && image.row.state.may_become(phase_state(phase))
+            && try_number == image.row.number.saturating_add(1)
+            && self.images.find(token).is_none();
+        if !is_legal {
+            return None;
+        }
+        let dag_id = &version.view.dag.dag_id;
+        let slots = task.pool_slots.max(1);
+        let Rooms { dags, tasks, pools } = &mut self.rooms;
+        let dag = dags.get_mut(&version.dag)?;
+        let mut of_task = tasks.get_mut(&(version.dag, task.task_id.to_string()));
+        let of_pool = pools.get_mut(&task.pool);
+        let limit = if dag.is_paused {
+            Some(Limit::Paused(dag_id.clone()))
+        } else if task.max_active_tis_per_dagrun == Some(0) {
+            // The one instance of a task that is not mapped is the first of its run.
+            Some(Limit::TaskInRun(id, task.task_id.to_string()))
+        } else if of_task.as_ref().is_some_and(|room| **room < 1) {
+            Some(Limit::TaskInDag(dag_id.clone(), task.task_id.to_string()))
+        } else if dag.tasks < 1 {
+            Some(Limit::ActiveTasks(dag_id.clone()))
+        } else if of_pool.as_ref().is_none_or(|room| **room < i64::from(slots)) {
+            Some(Limit::Pool(task.pool.clone()))
+        } else {
+            None
+        };
+        if let Some(limit) = limit {
+            return Some(Verdict::NoRoom(limit));
+        }
+        dag.tasks -= 1;
+        if let Some(room) = &mut of_task {
+            **room -= 1;
+        }
+        if let Some(room) = of_pool {
+            *room = room.saturating_sub(i64::from(slots));
+        }
+        let is_running = phase == AttemptPhase::Running;
+        let live = Live {
+            token,
+            is_obsolete: false,
+            phase,
+            number: try_number,
+            queued_when: self.now,
+            start_date: is_running.then_some(self.now),
+            host: Some(self.session.host),
+            pid: self.session.pid,
+        };
+        let holding = Holding {
+            dag: version.dag,
+            task_id: task.task_id.to_string(),
+            pool: task.pool.clone(),
+            pool_slots: i64::from(slots),
+        };
+        let birth = Birth { place: (id, key), live, holding, executor: task.executor.clone() };
+        self.images.admit(self.now, birth);
+        if is_running {
+            self.log(self.now, id, key, try_number, TaskState::Running, self.event_log == TaskEventLog::On);
+        }
+        Some(Verdict::Done)
+    }
+
+    fn started(&mut self, id: RunId, token: AttemptToken) -> Option<Verdict> {
+        let ((run, key), live) = self.images.find(token)?;
+        let live = live.filter(|live| run == id && live.phase == AttemptPhase::Queued)?;
+        let (number, is_obsolete) = (live.number, live.is_obsolete);
+        self.images.start(self.now, token);
+        if !is_obsolete {
+            self.log(self.now, id, key, number, TaskState::Running, self.event_log == TaskEventLog::On);
+        }
+        Some(Verdict::Done)
+    }
+
+    fn ended(&mut self, id: RunId, ended: &Ended) -> Option<Verdict> {
+        // What has ended already ends once only.
+        let Some(((run, key), live)) = self.images.find(ended.token) else {
+            return Some(Verdict::Done);
+        };
+        if run != id || key != ended.key {
+            return None;
+        }
+        let live = live?;
+        if live.is_obsolete {
+            return Some(self.release(id, ended.token));
+        }
+        if !phase_state(live.phase).may_become(ended.state) {
+            return None;
+        }
+        let (number, place) = (live.number, (id, key));
+        self.free_room(id, key, None);
+        if ended.state == TaskState::Scheduled {
+            self.images.give_back(place);
+            return Some(Verdict::Done);
+        }
+        self.images.end(place, ended.state, ended.end_date, ended.due_at);
+        if let Some(value) = &ended.value {
+            self.images.put_xcom(place, RETURN_VALUE, value.clone());
+        }
+        if ended.skip != SkipDownstream::None {
+            let dag: &Dag = &self.runs.get(&id)?.dag_version.view.dag;
+            let value = ended.skip.to_xcom(dag, key.task);
+            self.images.put_xcom(place, SKIPMIXIN_KEY, value);
+            self.images.put_skip(place, ended.skip.clone());
+        }
+        // Airflow says `failed` of a try that will be retried, too.
+        let event = if ended.state == TaskState::UpForRetry { TaskState::Failed } else { ended.state };
+        let is_logged = match self.event_log {
+            TaskEventLog::On => true,
+            TaskEventLog::Failures => event == TaskState::Failed,
+            _ => false,
+        };
+        self.log(ended.end_date, id, key, number, event, is_logged);
+        Some(Verdict::Done)
+    }
+
+    /// Holds whatever the run's version and owner are.
+    fn release(&mut self, id: RunId, token: AttemptToken) -> Verdict {
+        let Some(((run, key), live)) = self.images.find(token) else { return Verdict::Done };
+        if run != id || live.is_some_and(|live| !live.is_obsolete) {
+            return Verdict::Done;
+        }
+        let orphan = self.images.orphan(token).cloned();
+        self.free_room(id, key, orphan);
+        self.images.remove_attempt(token);
+        if let Some(image) = self.images.get_mut((id, key)) {
+            image.forget_attempt(self.now);
+        }
+        // An owner that did not do this itself must see it.
+        if let Some(run) = self.runs.get_mut(&id).filter(|run| run.owner.is_some_and(|owner| owner != self.own)) {
+            run.version += 1;
+            self.bumped.insert(id);
+        }
+        Verdict::Done
+    }
+
+    /// The slots of an attempt of this instance are free again; `orphan` says where they count if the run is gone.
+    fn free_room(&mut self, id: RunId, key: InstanceKey, orphan: Option<Holding>) {
+        let of_task = || {
+            let version = &self.runs.get(&id)?.dag_version;
+            let task = version.view.dag.task(key.task)?;
+            let (task_id, pool) = (task.task_id.to_string(), task.pool.clone());
+            Some(Holding { dag: version.dag, task_id, pool, pool_slots: i64::from(task.pool_slots.max(1)) })
+        };
+        let Some(holding) = orphan.or_else(of_task) else { return };
+        let Rooms { dags, tasks, pools } = &mut self.rooms;
+        if let Some(dag) = dags.get_mut(&holding.dag) {
+            dag.tasks += 1;
+        }
+        if let Some(room) = pools.get_mut(&holding.pool) {
+            *room = room.saturating_add(holding.pool_slots);
+        }
+        if let Some(room) = tasks.get_mut(&(holding.dag, holding.task_id)) {
+            *room += 1;
+        }
+    }
+
+    fn settle(&mut self, id: RunId, key: InstanceKey, state: TaskState, is_branched_off: bool) -> Option<Verdict> {
+        let place = (id, key);
+        let image = self.images.get(place)?;
+        if image.live.is_some() || !state.is_finished() || !image.row.state.may_become(state) {
+            return None;
+        }
+        let is_try = state == TaskState::Success;
+        if is_try && image.row.number > 0 {
+            self.images.archive(self.now, place);
+        }
+        let now = self.now;
+        let row = self.images.get_mut(place)?.row_mut();
+        row.state = state;
+        row.number += u32::from(is_try);
+        row.is_branched_off = is_branched_off;
+        row.start_date = Some(now);
+        row.end_date = Some(now);
+        Some(Verdict::Done)
+    }
+
+    fn schedule(&mut self, id: RunId, keys: &[InstanceKey]) -> Option<Verdict> {
+        if keys.iter().any(|&key| self.images.get((id, key)).is_none()) {
+            return None;
+        }
+        for &key in keys {
+            let image = self.images.get_mut((id, key))?;
+            if image.live.is_none() && image.row.state.may_become(TaskState::Scheduled) {
+                image.set_state(TaskState::Scheduled);
+            }
+        }
+        Some(Verdict::Done)
+    }
+
+    fn log(
+        &mut self,
+        when: DateTime<Utc>,
+        run: RunId,
+        key: InstanceKey,
+        number: u32,
+        state: TaskState,
+        is_logged: bool,
+    ) {
+        if is_logged {
+            self.images.log(Event { when, place: (run, key), number, state });
+        }
+    }
+}
+
+/// Locks the limits that the batch can meet, and then counts, in a statement of its own, what they hold: a count in the
+/// statement of the locks would be of the time before it waited.
+async fn read_rooms(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    batch: &Batch,
+    runs: &BTreeMap<RunId, Run>,
+) -> Result<Rooms, Failure> {
+    let mut dags = BTreeSet::new();
+    let mut pools: BTreeSet<&str> = BTreeSet::new();
+    let mut tasks: BTreeMap<(i32, String), u32> = BTreeMap::new();
+    let mut starts_runs = false;
+    for transition in &batch.transitions {
+        let Some(version) = runs.get(&transition.run).map(|run| &run.dag_version) else { continue };
+        match &transition.change {
+            Change::StartRun => {
+                dags.insert(version.dag);
+                starts_runs = true;
+            }
+            Change::Admit(admission) => {
+                dags.insert(version.dag);
+                let Some(task) = version.view.dag.task(admission.key.task) else { continue };
+                pools.insert(&task.pool);
+                if let Some(most) = task.max_active_tis_per_dag {
+                    tasks.insert((version.dag, task.task_id.to_string()), most);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut rooms = Rooms::default();
+    if dags.is_empty() {
+        return Ok(rooms);
+    }
+    let dags: Vec<i32> = dags.into_iter().collect();
+    let locked = sqlx::query(schema.sql(sql!("commit/lock_limits")))
+        .bind(&dags)
+        .bind(pools.iter().copied().collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut bounded: Vec<&str> = Vec::new();
+    for row in &locked {
+        match row.try_get::<Option<i32>, _>(0)? {
+            Some(dag) => {
+                let room = DagRoom { is_paused: row.try_get(2)?, runs: row.try_get(3)?, tasks: row.try_get(4)? };
+                rooms.dags.insert(dag, room);
+            }
+            None => {
+                let name: &str = row.try_get(1)?;
+                let slots: i32 = row.try_get(5)?;
+                if slots != Pool::UNBOUNDED {
+                    bounded.push(name);
+                }
+                let room = if slots == Pool::UNBOUNDED { i64::MAX } else { i64::from(slots) };
+                rooms.pools.insert(name.to_owned(), room);
+            }
+        }
+    }
+    let counted = sqlx::query(schema.sql(sql!("commit/count_limits")))
+        .bind(&dags)
+        .bind(tasks.keys().map(|(dag, _)| *dag).collect::<Vec<_>>())
+        .bind(tasks.keys().map(|(_, task)| task.as_str()).collect::<Vec<_>>())
+        .bind(bounded)
+        .bind(starts_runs)
+        .fetch_all(&mut *connection)
+        .await?;
+    rooms.tasks = tasks.into_iter().map(|(task, most)| (task, i64::from(most))).collect();
+    for row in &counted {
+        let held: i64 = row.try_get(3)?;
+        match (
+            row.try_get::<Option<i32>, _>(0)?,
+            row.try_get::<Option<String>, _>(1)?,
+            row.try_get::<Option<&str>, _>(2)?,
+        ) {
+            (Some(dag), Some(task), _) => {
+                if let Some(room) = rooms.tasks.get_mut(&(dag, task)) {
+                    *room -= held;
+                }
+            }
+            (Some(dag), None, _) => {
+                if let Some(room) = rooms.dags.get_mut(&dag) {
+                    room.tasks -= held;
+                    room.runs -= row.try_get::<Option<i64>, _>(4)?.unwrap_or(0);
+                }
+            }
+            (None, _, Some(pool)) => {
+                if let Some(room) = rooms.pools.get_mut(pool) {
+                    *room -= held;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(rooms)
+}
+
+async fn write_runs(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    now: DateTime<Utc>,
+    runs: &BTreeMap<RunId, Run>,
+) -> Result<(), sqlx::Error> {
+    let changed: Vec<(i64, &Run)> =
+        runs.iter().filter(|(_, run)| run.is_changed).map(|(id, run)| (id.0, run)).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let ended: Vec<i64> = changed.iter().filter(|(_, run)| run.state.is_finished()).map(|(id, _)| *id).collect();
+    if !ended.is_empty() {
+        sqlx::query(schema.sql(sql!("commit/retire_runs"))).bind(ended).execute(&mut *connection).await?;
+    }
+    sqlx::query(schema.sql(sql!("commit/write_runs")))
+        .bind(changed.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(_, run)| run_state_code(run.state)).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(_, run)| run.has_started).collect::<Vec<_>>())
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
 }

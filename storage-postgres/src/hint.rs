@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
+use updraft_core::id::DagVersionId;
 
 use crate::PostgresStorage;
 use crate::sql::sql;
@@ -58,6 +59,7 @@ pub(crate) struct Hints {
     generations: [AtomicU64; KINDS],
     outgoing: Mutex<Outgoing>,
     listener: tokio::sync::Mutex<Option<PgListener>>,
+    known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,21 @@ pub(crate) struct ReadAt {
     time: Duration,
 }
 
+impl ReadAt {
+    pub(crate) fn time(self) -> Duration {
+        self.time
+    }
+}
+
+/// What was read and has no news.
+#[derive(Debug, Default)]
+struct Known {
+    /// Names and slots of pools.
+    slots: Option<(ReadAt, Vec<(String, i32)>)>,
+    /// There was no version after this one.
+    none_after: Option<(ReadAt, Option<DagVersionId>)>,
+}
+
 impl Hints {
     pub(crate) fn new(notifications: bool) -> Self {
         Self {
@@ -82,6 +99,7 @@ impl Hints {
             generations: Default::default(),
             outgoing: Mutex::default(),
             listener: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -101,13 +119,40 @@ impl Hints {
         news.kinds().map(|kind| self.generations[kind].load(Ordering::Acquire)).sum()
     }
 
-    /// Must be taken before the read that it stands for.
-    pub(crate) fn read_at(&self, news: News, time: Duration) -> ReadAt {
+    fn read_at(&self, news: News, time: Duration) -> ReadAt {
         ReadAt { generation: self.generation(news), time }
     }
 
     pub(crate) fn is_fresh(&self, news: News, read: ReadAt, time: Duration) -> bool {
         self.generation(news) == read.generation && time.saturating_sub(read.time) < TRUSTED
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pools, if they were read a moment ago and have not changed.
+    pub(crate) fn known_slots(&self, now: ReadAt) -> Option<Vec<(String, i32)>> {
+        let known = self.known();
+        known
+            .slots
+            .as_ref()
+            .filter(|(read, _)| self.is_fresh(News::LIMITS, *read, now.time))
+            .map(|(_, slots)| slots.clone())
+    }
+
+    pub(crate) fn learn_slots(&self, read: ReadAt, slots: Vec<(String, i32)>) {
+        self.known().slots = Some((read, slots));
+    }
+
+    /// Whether there was no version after `after` a moment ago, and there is no news of versions.
+    pub(crate) fn knows_none_after(&self, after: Option<DagVersionId>, now: ReadAt) -> bool {
+        let known = self.known().none_after;
+        known.is_some_and(|(read, before)| before == after && self.is_fresh(News::VERSIONS, read, now.time))
+    }
+
+    pub(crate) fn learn_none_after(&self, after: Option<DagVersionId>, read: ReadAt) {
+        self.known().none_after = Some((read, after));
     }
 
     fn hear(&self, payload: &str) {
@@ -119,6 +164,16 @@ impl Hints {
 }
 
 impl PostgresStorage {
+    /// Must be taken before the read that it stands for.
+    pub(crate) fn read_at(&self, news: News) -> ReadAt {
+        self.inner.hints.read_at(news, self.inner.clock.monotonic())
+    }
+
+    /// Wakes the schedulers of this process alone, which have been given something.
+    pub(crate) fn announce_here(&self) {
+        self.inner.hints.count.send_modify(|count| *count += 1);
+    }
+
     /// Says that there is news; to be called after the commit of what is new.
     pub(crate) fn announce(&self, news: News) {
         let hints = &self.inner.hints;

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use sqlx::Connection;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use updraft_core::storage::{Result, StorageError};
 
 use crate::PostgresStorage;
@@ -17,7 +16,7 @@ impl PostgresStorage {
     /// advisory lock of the database; which migrations were applied is kept in the schema, in the table `migration`.
     ///
     /// # Errors
-    /// `Unavailable`; `Conflict` does not occur: `Internal` if the tables were made by a newer version, a migration was
+    /// `Unavailable`; `Internal` if the tables were made by a newer version, a migration was
     /// changed after it had been applied, or the user may not create the schema.
     pub async fn migrate(&self) -> Result<()> {
         let schema = &self.inner.schema;
@@ -30,17 +29,9 @@ impl PostgresStorage {
         let mut migrator = Migrator::with_migrations(migrations);
         migrator.dangerous_set_table_name(format!("{}.migration", schema.name()));
         migrator.create_schema(schema.name().to_owned());
-        // A connection of its own: the lock belongs to the session.
-        let mut connection = self.connect().await?;
-        // `run` would make a future that cannot be sent to another thread.
-        let result = migrator.run_direct(None, &mut connection, false).await;
-        let closed = connection.close().await;
-        result.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
-                storage_error(error)
-            }
+        migrator.run(&self.inner.writers).await.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => storage_error(error),
             other => StorageError::Internal(Box::new(other)),
-        })?;
-        closed.map_err(storage_error)
+        })
     }
 }

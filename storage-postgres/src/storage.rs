@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,9 +30,12 @@ pub struct PostgresStorage {
 pub(crate) struct Inner {
     pub(crate) schema: Schema,
     pub(crate) clock: Arc<dyn Clock>,
-    /// For what clients ask.
+    /// For what clients read, and their changes of what few rows hold.
     pub(crate) clients: PgPool,
-    /// For what schedulers ask, batches excepted.
+    /// For changes of runs by clients.
+    pub(crate) writers: PgPool,
+    /// For what schedulers ask, batches excepted. Nothing of it need survive a crash of the server: a lost claim leaves the
+    /// run to whoever claims next, and the first batch of a claimed run is durable together with the claim.
     pub(crate) schedulers: PgPool,
     pub(crate) lanes: Lanes,
     pub(crate) versions: Versions,
@@ -71,7 +75,9 @@ impl PostgresStorage {
         let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         let inner = Inner {
             clients: pool(connections).connect_lazy_with(reading),
-            schedulers: pool(scheduler_connections).connect_lazy_with(pinned(options.clone())),
+            writers: pool(connections).connect_lazy_with(pinned(options.clone())),
+            schedulers: pool(scheduler_connections)
+                .connect_lazy_with(pinned(options.clone()).options([("synchronous_commit", "off")])),
             lanes: Lanes::default(),
             versions: Versions::default(),
             hints: Hints::new(notifications),
@@ -88,6 +94,7 @@ impl PostgresStorage {
     /// Closes all connections; what is called afterwards fails as unavailable.
     pub async fn close(&self) {
         self.inner.clients.close().await;
+        self.inner.writers.close().await;
         self.inner.schedulers.close().await;
         self.inner.lanes.close().await;
     }
@@ -105,6 +112,17 @@ impl PostgresStorage {
     /// A transaction of a client.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
         self.inner.clients.begin().await.map_err(storage_error)
+    }
+
+    /// A transaction that changes runs for a client.
+    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Postgres>> {
+        self.inner.writers.begin().await.map_err(storage_error)
+    }
+
+    /// A pause of random length after two transactions met.
+    pub(crate) async fn pause_after_collision(&self, times: u32) {
+        let jitter = RandomState::new().build_hasher().finish() % 8;
+        self.inner.clock.sleep(Duration::from_millis((1 << times.min(6)) + jitter)).await;
     }
 
     /// A transaction of a scheduler.

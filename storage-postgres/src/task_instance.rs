@@ -1,1 +1,390 @@
-//! stub
+//! Task instances, as clients see them, and what live attempts say of themselves.
+//!
+//! Lists start from what is few. The total and the page of a list are found in one of five ways, by what is asked for:
+//!
+//! - nothing but runs and tasks: the total is the number of runs of each version times that of its tasks; the page is found
+//!   by walking runs up to it;
+//! - states: runs that have ended know how many of their instances are in each state, in others they are counted; the page
+//!   is found by walking runs, and only those with a part of it are opened;
+//! - states of instances with a live attempt, and anything else: from the attempts;
+//! - some tasks, and anything else: the instances of these tasks are counted, each found by its key;
+//! - anything else is counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::types::Json;
+use sqlx::{PgConnection, Postgres, Row, SqlStr};
+use updraft_core::id::{AttemptToken, InstanceKey, RunId, TaskIx};
+use updraft_core::model::{AuditEntry, DagRun, Note, TaskInstance, TaskInstanceTry, TaskState};
+use updraft_core::storage::{
+    Page, PageRequest, Range, Result, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage,
+};
+
+use crate::PostgresStorage;
+use crate::audit::write_audit;
+use crate::code::{int, task_state, task_state_code, unsigned};
+use crate::dag_run::{RunFilter, bind_range, is_storable, read_note, read_run, runs_by_key, snapshot, texts};
+use crate::error::{storage_error, unreadable};
+use crate::page::{limit_and_offset, total};
+use crate::sql::{Schema, sql};
+use crate::version::Version;
+
+type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+/// States in which an instance has a live attempt, be it an obsolete one.
+const LIVE: [TaskState; 3] = [TaskState::Queued, TaskState::Running, TaskState::Restarting];
+
+/// How the total and the page of a list are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Tasks,
+    States,
+    Live,
+    OfTasks,
+    Any,
+}
+
+impl Way {
+    fn of(query: &TaskInstanceQuery) -> Self {
+        let no_range = |range: &Range<DateTime<Utc>>| *range == Range::default();
+        let by_task =
+            query.task_ids.is_some() || query.pools.is_some() || query.queues.is_some() || query.executors.is_some();
+        let by_values = query.map_indexes.is_some()
+            || !no_range(&query.start_date)
+            || !no_range(&query.end_date)
+            || !no_range(&query.updated_at)
+            || query.duration != Range::default();
+        match &query.states {
+            None if !by_values => Self::Tasks,
+            Some(states) if states.iter().all(|state| LIVE.contains(state)) => Self::Live,
+            Some(_) if !by_task && !by_values => Self::States,
+            _ if by_task => Self::OfTasks,
+            _ => Self::Any,
+        }
+    }
+}
+
+/// A query, as its statements take it.
+#[derive(Debug)]
+struct Filter {
+    runs: RunFilter,
+    tasks: [Option<Vec<String>>; 4],
+    map_indexes: Option<Vec<i32>>,
+    states: Option<Vec<i16>>,
+    dates: [Range<DateTime<Utc>>; 3],
+    duration: Range<f64>,
+}
+
+impl Filter {
+    fn new(query: &TaskInstanceQuery, runs: RunFilter) -> Self {
+        let tasks = [&query.task_ids, &query.pools, &query.queues, &query.executors];
+        let codes = |states: &BTreeSet<TaskState>| states.iter().map(|state| task_state_code(*state)).collect();
+        Self {
+            runs,
+            tasks: tasks.map(|filter| texts(filter.as_ref())),
+            map_indexes: query.map_indexes.as_ref().map(|indexes| indexes.iter().copied().collect()),
+            states: query.states.as_ref().map(codes),
+            dates: [query.start_date, query.end_date, query.updated_at],
+            duration: query.duration,
+        }
+    }
+
+    fn bind_tasks<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
+        self.tasks.iter().fold(statement, |statement, filter| statement.bind(filter.as_deref()))
+    }
+
+    /// Binds what instances are asked for by.
+    fn bind_values<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
+        let statement = statement.bind(self.map_indexes.as_deref()).bind(self.states.as_deref());
+        let statement = self.dates.iter().fold(statement, |statement, range| bind_range(statement, *range));
+        statement.bind(self.duration.at_least).bind(self.duration.at_most)
+    }
+
+    fn bind<'q>(&'q self, way: Way, statement: SqlStr) -> Statement<'q> {
+        let statement = self.runs.bind(sqlx::query(statement));
+        match way {
+            Way::Tasks => self.bind_tasks(statement),
+            Way::States => statement.bind(self.states.as_deref()),
+            Way::Live | Way::OfTasks => self.bind_tasks(self.bind_values(statement)),
+            Way::Any => self.bind_values(statement),
+        }
+    }
+
+    async fn total(&self, connection: &mut PgConnection, schema: &Schema, way: Way) -> Result<u64> {
+        let statement = schema.sql(match way {
+            Way::Tasks => sql!("task_instance/total_by_tasks"),
+            Way::States => sql!("task_instance/total_by_states"),
+            Way::Live => sql!("task_instance/count_live"),
+            Way::OfTasks => sql!("task_instance/count_of_tasks"),
+            Way::Any => sql!("task_instance/count"),
+        });
+        let row = self.bind(way, statement).fetch_one(connection).await.map_err(storage_error)?;
+        row.try_get(0).map(total).map_err(storage_error)
+    }
+
+    async fn page(
+        &self,
+        connection: &mut PgConnection,
+        schema: &Schema,
+        way: Way,
+        page: PageRequest,
+    ) -> Result<Vec<PgRow>> {
+        let (limit, offset) = limit_and_offset(page);
+        let statement = match way {
+            Way::Tasks => sql!("task_instance/runs_by_tasks"),
+            Way::States => sql!("task_instance/runs_by_states"),
+            Way::Live => sql!("task_instance/page_live"),
+            Way::OfTasks => sql!("task_instance/page_of_tasks"),
+            Way::Any => sql!("task_instance/page"),
+        };
+        let statement = self.bind(way, schema.sql(statement));
+        if !matches!(way, Way::Tasks | Way::States) {
+            return statement.bind(limit).bind(offset).fetch_all(connection).await.map_err(storage_error);
+        }
+        let end = offset.saturating_add(limit);
+        let rows = statement.bind(end).bind(offset).fetch_all(&mut *connection).await.map_err(storage_error)?;
+        let (mut runs, mut skipped, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        for row in &rows {
+            let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+            let (run, count, before): (i64, i64, i64) = read().map_err(storage_error)?;
+            let from = (offset - before).max(0);
+            runs.push(run);
+            skipped.push(from);
+            taken.push((end - before).min(count) - from);
+        }
+        if runs.is_empty() {
+            return Ok(rows);
+        }
+        let statement = sqlx::query(schema.sql(sql!("task_instance/of_runs")))
+            .bind(runs)
+            .bind(skipped)
+            .bind(taken)
+            .bind(self.states.as_deref());
+        self.bind_tasks(statement).fetch_all(connection).await.map_err(storage_error)
+    }
+}
+
+fn read_key(row: &PgRow, first: usize) -> sqlx::Result<InstanceKey> {
+    let task = TaskIx(unsigned(row.try_get::<i32, _>(first)?));
+    Ok(InstanceKey { task, map_index: row.try_get(first + 1)? })
+}
+
+/// Reads an instance from columns that follow each other: `run`, `task`, `map_index`, `state`, `is_branched_off`,
+/// `try_number`, `max_tries`, `queued_when`, `start_date`, `end_date`, `due_at`, `hostname`, `unixname`, `pid`, `note`,
+/// `note_user` and `rendered_fields`.
+fn read_instance(row: &PgRow, first: usize, run: &Arc<DagRun>, version: &Version) -> Result<TaskInstance> {
+    let at = |column: usize| first + column;
+    let read = || {
+        let fields: Option<Json<Value>> = row.try_get(at(16))?;
+        let instance = TaskInstance {
+            run: Arc::clone(run),
+            dag: Arc::clone(&version.view.dag),
+            key: read_key(row, at(1))?,
+            state: TaskState::None,
+            is_branched_off: row.try_get(at(4))?,
+            try_number: unsigned(row.try_get::<i32, _>(at(5))?),
+            max_tries: unsigned(row.try_get::<i64, _>(at(6))?),
+            queued_when: row.try_get(at(7))?,
+            start_date: row.try_get(at(8))?,
+            end_date: row.try_get(at(9))?,
+            due_at: row.try_get(at(10))?,
+            hostname: row.try_get(at(11))?,
+            unixname: row.try_get(at(12))?,
+            pid: read_pid(row.try_get(at(13))?),
+            note: read_note(row.try_get(at(14))?, row.try_get(at(15))?),
+            rendered_fields: fields.map_or_else(|| Value::Object(Map::new()), |Json(fields)| fields),
+            rendered_map_index: None,
+        };
+        Ok((row.try_get(at(3))?, instance))
+    };
+    let (state, instance) = read().map_err(storage_error)?;
+    Ok(TaskInstance { state: task_state(state)?, ..instance })
+}
+
+fn read_pid(pid: Option<i32>) -> Option<u32> {
+    pid.and_then(|pid| u32::try_from(pid).ok())
+}
+
+fn read_try(row: &PgRow) -> Result<TaskInstanceTry> {
+    let read = || {
+        let one = TaskInstanceTry {
+            try_number: unsigned(row.try_get::<i32, _>("try_number")?),
+            state: TaskState::None,
+            max_tries: unsigned(row.try_get::<i64, _>("max_tries")?),
+            start_date: row.try_get("start_date")?,
+            end_date: row.try_get("end_date")?,
+            is_branched_off: row.try_get("is_branched_off")?,
+            queued_when: row.try_get("queued_when")?,
+            hostname: row.try_get("hostname")?,
+            unixname: row.try_get("unixname")?,
+            pid: read_pid(row.try_get("pid")?),
+        };
+        Ok((row.try_get("state")?, one))
+    };
+    let (state, one) = read().map_err(storage_error)?;
+    // Passed, but not in the history before the next begins.
+    let state = match task_state(state)? {
+        TaskState::UpForRetry => TaskState::Failed,
+        state => state,
+    };
+    Ok(TaskInstanceTry { state, ..one })
+}
+
+impl PostgresStorage {
+    async fn views(&self, connection: &mut PgConnection, rows: &[PgRow]) -> Result<Vec<TaskInstance>> {
+        let schema = &self.inner.schema;
+        let keys: Vec<i64> =
+            rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().map_err(storage_error)?;
+        let runs = runs_by_key(connection, schema, keys.iter().copied()).await?;
+        let ids: BTreeSet<i64> = runs.values().map(|run| run.dag_version.0).collect();
+        let versions: BTreeMap<i64, Arc<Version>> = self.inner.versions.get(connection, schema, ids).await?;
+        let views = keys.iter().zip(rows).map(|(key, row)| {
+            let run = runs.get(key).ok_or_else(|| unreadable(format!("the run {key} has instances but no row")))?;
+            let version = versions.get(&run.dag_version.0);
+            let version = version.ok_or_else(|| unreadable(format!("the run {key} has no version")))?;
+            read_instance(row, 0, run, version)
+        });
+        views.collect()
+    }
+
+    /// Runs a statement on an attempt, which does nothing unless the attempt is live and not obsolete.
+    pub(crate) async fn write_of_attempt(&self, statement: Statement<'_>) -> Result<()> {
+        let done = statement.execute(&self.inner.clients).await.map_err(storage_error)?;
+        if done.rows_affected() == 0 { Err(StorageError::Fenced) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl TaskInstanceStorage for PostgresStorage {
+    async fn task_instance(&self, dag_id: &str, run_id: &str, task_id: &str, map_index: i32) -> Result<TaskInstance> {
+        let Self { inner } = self;
+        let no_run = || StorageError::NotFound(Subject::DagRun(dag_id.into(), run_id.into()));
+        let not_found =
+            || StorageError::NotFound(Subject::TaskInstance(dag_id.into(), run_id.into(), task_id.into(), map_index));
+        if !is_storable(dag_id) || !is_storable(run_id) {
+            return Err(no_run());
+        }
+        let query = sqlx::query(inner.schema.sql(sql!("task_instance/by_id")))
+            .bind(dag_id)
+            .bind(run_id)
+            .bind(Some(task_id).filter(|task_id| is_storable(task_id)))
+            .bind(map_index);
+        let row = query.fetch_optional(&inner.clients).await.map_err(storage_error)?.ok_or_else(no_run)?;
+        if row.try_get::<Option<i64>, _>("run").map_err(storage_error)?.is_none() {
+            return Err(not_found());
+        }
+        let run = Arc::new(read_run(&row)?);
+        let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
+        // After the columns of the run.
+        read_instance(&row, 21, &run, &version)
+    }
+
+    async fn task_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>> {
+        let schema = &self.inner.schema;
+        let mut page = Page { items: Vec::new(), total: 0 };
+        if [query.duration.at_least, query.duration.at_most].into_iter().flatten().any(f64::is_nan) {
+            return Ok(page);
+        }
+        let mut tx = snapshot(self).await?;
+        let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
+        let run_ids = texts(query.run_ids.as_ref());
+        let runs = RunFilter::find(&mut tx, schema, dags, readable, run_ids, query.logical_date).await?;
+        let Some(runs) = runs else {
+            return Ok(page);
+        };
+        let (filter, way) = (Filter::new(query, runs), Way::of(query));
+        page.total = filter.total(&mut tx, schema, way).await?;
+        if page.total > 0 {
+            let rows = filter.page(&mut tx, schema, way, query.page).await?;
+            page.items = self.views(&mut tx, &rows).await?;
+        }
+        tx.commit().await.map_err(storage_error)?;
+        Ok(page)
+    }
+
+    async fn tries(&self, run: RunId, key: InstanceKey) -> Result<Vec<TaskInstanceTry>> {
+        let query = sqlx::query(self.inner.schema.sql(sql!("task_instance/tries")))
+            .bind(run.0)
+            .bind(int(key.task.0))
+            .bind(key.map_index);
+        let rows = query.fetch_all(&self.inner.clients).await.map_err(storage_error)?;
+        rows.iter().map(read_try).collect()
+    }
+
+    async fn set_task_instance_note(
+        &self,
+        now: DateTime<Utc>,
+        run: RunId,
+        key: InstanceKey,
+        note: Option<Note>,
+        audit: Option<AuditEntry>,
+    ) -> Result<()> {
+        let schema = &self.inner.schema;
+        let place = (run.0, int(key.task.0), key.map_index);
+        let mut tx = self.begin().await?;
+        let query = sqlx::query(schema.sql(sql!("task_instance/names"))).bind(place.0).bind(place.1).bind(place.2);
+        let row = query.fetch_optional(&mut *tx).await.map_err(storage_error)?;
+        let row = row.ok_or(StorageError::NotFound(Subject::DagRunKey(run)))?;
+        let names = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+        let (dag_id, run_id, task_id, exists): (_, _, Option<String>, bool) = names().map_err(storage_error)?;
+        if !exists {
+            let task_id = task_id.unwrap_or_else(|| key.task.to_string());
+            return Err(StorageError::NotFound(Subject::TaskInstance(dag_id, run_id, task_id, key.map_index)));
+        }
+        let query = match note {
+            Some(note) => sqlx::query(schema.sql(sql!("task_instance/set_note")))
+                .bind(place.0)
+                .bind(place.1)
+                .bind(place.2)
+                .bind(note.content)
+                .bind(note.user),
+            None => {
+                sqlx::query(schema.sql(sql!("task_instance/remove_note"))).bind(place.0).bind(place.1).bind(place.2)
+            }
+        };
+        query.execute(&mut *tx).await.map_err(storage_error)?;
+        write_audit(&mut tx, schema, Some(now), audit).await?;
+        tx.commit().await.map_err(storage_error)
+    }
+
+    async fn set_process(&self, token: AttemptToken, pid: u32) -> Result<()> {
+        let statement = sqlx::query(self.inner.schema.sql(sql!("task_instance/set_process")));
+        self.write_of_attempt(statement.bind(token.0).bind(int(pid))).await
+    }
+
+    async fn set_rendered_fields(&self, token: AttemptToken, fields: Value) -> Result<()> {
+        let statement = sqlx::query(self.inner.schema.sql(sql!("task_instance/set_rendered_fields")));
+        self.write_of_attempt(statement.bind(token.0).bind(Json(fields))).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_follows_from_what_is_asked_for() {
+        let query = TaskInstanceQuery::default;
+        let texts = || Some(["a".to_owned()].into());
+        let states = |state| Some([state].into());
+        let dates = Range { at_least: DateTime::from_timestamp(0, 0), at_most: None };
+        for (query, way) in [
+            (query(), Way::Tasks),
+            (TaskInstanceQuery { task_ids: texts(), run_ids: texts(), ..query() }, Way::Tasks),
+            (TaskInstanceQuery { states: states(TaskState::Failed), run_ids: texts(), ..query() }, Way::States),
+            (TaskInstanceQuery { states: states(TaskState::Running), pools: texts(), ..query() }, Way::Live),
+            (TaskInstanceQuery { states: states(TaskState::Failed), pools: texts(), ..query() }, Way::OfTasks),
+            (TaskInstanceQuery { start_date: dates, task_ids: texts(), ..query() }, Way::OfTasks),
+            (TaskInstanceQuery { start_date: dates, states: states(TaskState::Failed), ..query() }, Way::Any),
+            (TaskInstanceQuery { map_indexes: Some([-1].into()), ..query() }, Way::Any),
+        ] {
+            assert_eq!(Way::of(&query), way, "{query:?}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+-- Obsolete attempts that nobody will end: their run is gone or finished, their scheduler is gone or silent.
+SELECT a.token, a.run FROM updraft.attempt a
+LEFT JOIN updraft.heartbeat h ON h.scheduler = a.scheduler AND h.epoch = a.epoch
+LEFT JOIN updraft.dag_run r ON r.id = a.run
+WHERE a.is_obsolete AND (h.alive_until IS NULL OR h.alive_until <= clock_timestamp()) AND (r.id IS NULL OR r.state > 1)

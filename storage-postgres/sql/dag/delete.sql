@@ -1,0 +1,1 @@
+DELETE FROM updraft.dag WHERE id = $1

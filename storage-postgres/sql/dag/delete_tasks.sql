@@ -1,0 +1,1 @@
+DELETE FROM updraft.task WHERE version = ANY ($1)

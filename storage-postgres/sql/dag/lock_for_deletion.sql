@@ -1,0 +1,1 @@
+SELECT fileloc FROM updraft.dag WHERE id = $1 FOR UPDATE

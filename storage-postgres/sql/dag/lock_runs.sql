@@ -1,0 +1,1 @@
+SELECT id FROM updraft.dag_run WHERE dag = $1 ORDER BY id FOR UPDATE

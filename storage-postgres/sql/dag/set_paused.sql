@@ -1,0 +1,4 @@
+WITH locked AS MATERIALIZED (
+    SELECT id FROM updraft.dag WHERE namespace = '' AND dag_id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE updraft.dag SET is_paused = $2 WHERE id IN (SELECT id FROM locked)

@@ -1,0 +1,1 @@
+SELECT content FROM updraft.source WHERE fileloc = $1

@@ -1,0 +1,4 @@
+INSERT INTO updraft.task_instance (run, task, map_index, state, max_tries, updated_at)
+SELECT r.id, t.ix, -1, 0, t.retries, $3
+FROM unnest($1::bigint[], $2::bigint[]) AS r (id, version)
+JOIN updraft.task t ON t.version = r.version

@@ -1,0 +1,1 @@
+SELECT * FROM updraft.import_error WHERE id = $1

@@ -1,0 +1,1 @@
+DELETE FROM updraft.import_error WHERE filename = $1

@@ -1,0 +1,1 @@
+DELETE FROM updraft.pool WHERE name = $1

@@ -1,0 +1,1 @@
+DELETE FROM updraft.run_change WHERE scheduler = $1 AND run = ANY ($2)

@@ -1,0 +1,1 @@
+SELECT run FROM updraft.run_change WHERE scheduler = $1 ORDER BY run

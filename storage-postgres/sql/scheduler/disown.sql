@@ -1,0 +1,6 @@
+WITH own AS (
+    SELECT id FROM updraft.dag_run WHERE owner = $1 ORDER BY id FOR NO KEY UPDATE
+), forgotten AS (
+    DELETE FROM updraft.run_change WHERE scheduler = $1
+)
+UPDATE updraft.dag_run r SET owner = NULL FROM own WHERE r.id = own.id

@@ -1,0 +1,1 @@
+SELECT name, slots FROM updraft.pool ORDER BY id

@@ -1,0 +1,1 @@
+DELETE FROM updraft.connection WHERE conn_id = $1

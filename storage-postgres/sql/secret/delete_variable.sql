@@ -1,0 +1,1 @@
+DELETE FROM updraft.variable WHERE key = $1

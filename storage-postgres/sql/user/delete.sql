@@ -1,0 +1,1 @@
+DELETE FROM updraft.principal WHERE username = $1

@@ -1,0 +1,1 @@
+DELETE FROM updraft.permission WHERE role = $1

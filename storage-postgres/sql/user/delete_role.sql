@@ -1,0 +1,1 @@
+DELETE FROM updraft.role WHERE name = $1
