@@ -60,8 +60,7 @@ impl Live {
             start_date: self.start_date,
             end_date: None,
             host: self.host,
-            // A process is known once the attempt runs.
-            pid: self.start_date.and(self.pid),
+            pid: self.pid,
         }
     }
 }

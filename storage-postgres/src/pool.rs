@@ -108,7 +108,7 @@ impl PoolStorage for PostgresStorage {
         let schema = &self.inner.schema;
         let new_name = update.name.filter(|new| new != name);
         let mut tx = self.begin().await?;
-        // The row of the new name, too, in the order of names: two that swap names must not wait for each other.
+        // The row of the new name, too, in the order of keys, which stay: two that swap names must not wait for each other.
         let rows = sqlx::query(schema.sql(sql!("pool/lock")))
             .bind(Vec::from_iter([Some(name), new_name.as_deref()].into_iter().flatten()))
             .fetch_all(&mut *tx)

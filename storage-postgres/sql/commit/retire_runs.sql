@@ -7,6 +7,6 @@ WITH retired AS (
 UPDATE updraft.task_instance i
 SET state = 2 + r.phase, is_branched_off = false, try_number = r.try_number, queued_when = r.queued_when,
     start_date = r.start_date, end_date = NULL, due_at = NULL, host = r.host,
-    pid = CASE WHEN r.start_date IS NOT NULL THEN r.pid END
+    pid = r.pid
 FROM retired r
 WHERE i.run = r.run AND i.task = r.task AND i.map_index = r.map_index

@@ -1,1 +1,1 @@
-SELECT * FROM updraft.pool WHERE name = ANY ($1) ORDER BY name FOR UPDATE
+SELECT * FROM updraft.pool WHERE name = ANY ($1) ORDER BY id FOR UPDATE

@@ -29,7 +29,7 @@ struct History {
 }
 
 /// Does `steps` random things to an empty storage, and says what became of each and all that can be seen at the end. Two
-/// storages that keep the contract say the same for a seed; tokens and keys of runs are the same, too.
+/// storages that keep the contract say the same for a seed, tokens included; keys of runs may have gaps.
 pub async fn random_history(trial: &dyn Trial, seed: u64, steps: usize) -> String {
     let world = World::new(trial);
     let mut schedulers = Vec::new();
@@ -234,7 +234,7 @@ impl History {
             Change::Release(token)
         } else {
             if phase == AttemptPhase::Running {
-                let said = self.world.storage.set_xcom(now, token, "k", json!(run.0)).await;
+                let said = self.world.storage.set_xcom(now, token, "k", json!(task)).await;
                 self.say(said.map_err(|error| error.to_string()));
             }
             use TaskState as S;
