@@ -20,7 +20,7 @@ WITH n AS (
 INSERT INTO updraft.dag_run (dag, dag_version, run_id, logical_date, data_interval_start, data_interval_end, run_type,
     state, external_trigger, conf, note, note_user, queued_at, updated_at, start_date, owner, was_owned)
 SELECT v.dag, n.dag_version, n.run_id, n.logical_date, n.data_interval_start, n.data_interval_end, n.run_type,
-    n.state, n.external_trigger, n.conf, n.note, n.note_user, $14, $14, CASE WHEN n.state = 1 THEN $14 END,
+    n.state, n.external_trigger, n.conf, n.note, n.note_user, $14::timestamptz, $14, CASE WHEN n.state = 1 THEN $14 END,
     CASE WHEN o.is_owned THEN $12 END, o.is_owned
 FROM n
 JOIN updraft.dag_version v ON v.id = n.dag_version
