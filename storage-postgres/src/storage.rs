@@ -99,11 +99,6 @@ impl PostgresStorage {
         self.inner.lanes.close().await;
     }
 
-    /// A connection of its own.
-    pub(crate) async fn connect(&self) -> Result<PgConnection> {
-        PgConnection::connect_with(&self.inner.options).await.map_err(storage_error)
-    }
-
     /// A connection whose plans are pinned.
     pub(crate) async fn connect_pinned(&self) -> Result<PgConnection> {
         PgConnection::connect_with(&pinned(self.inner.options.clone())).await.map_err(storage_error)
