@@ -18,7 +18,7 @@ use updraft::log::FileLogs;
 use updraft::model::User;
 use updraft::operators::OperatorsConfig;
 use updraft::postgres::{PostgresSettings, PostgresStorage};
-use updraft::storage::{Storage, StorageError, Subject};
+use updraft::storage::{SchedulerStorage, Storage, StorageError, Subject};
 use updraft::{MemoryStorage, Updraft};
 
 /// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1.
