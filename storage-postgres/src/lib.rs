@@ -16,6 +16,8 @@ mod image;
 mod import_error;
 mod migrate;
 mod page;
+#[cfg(test)]
+mod plan_test;
 mod pool;
 mod registration;
 mod run_write;

@@ -156,7 +156,7 @@ fn shown_at((time, read_at): (DateTime<Utc>, Duration), monotonic: Duration) -> 
 
 /// Plans that cost the same however large the run is, also on tables that were never analysed: every statement of a
 /// scheduler goes by an index. Without this, a batch against a fresh table is joined by hashing the whole run.
-fn pinned(options: PgConnectOptions) -> PgConnectOptions {
+pub(crate) fn pinned(options: PgConnectOptions) -> PgConnectOptions {
     options.options([
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
