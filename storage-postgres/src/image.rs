@@ -216,7 +216,8 @@ impl Images {
         Ok(())
     }
 
-    fn take(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
+    /// Takes a row of the columns that `task_instance/images` has.
+    pub(crate) fn take(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
         let place = (
             RunId(row.try_get(0)?),
             InstanceKey { task: TaskIx(unsigned(row.try_get::<i32, _>(1)?)), map_index: row.try_get(2)? },
