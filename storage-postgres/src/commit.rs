@@ -542,10 +542,7 @@ impl<'a> Step<'a> {
         }
         let orphan = self.images.orphan(token).cloned();
         self.free_room(id, key, orphan);
-        self.images.remove_attempt(token);
-        if let Some(image) = self.images.get_mut((id, key)) {
-            image.forget_attempt(self.now);
-        }
+        self.images.release(self.now, (id, key), token);
         // An owner that did not do this itself must see it.
         if let Some(run) = self.runs.get_mut(&id).filter(|run| run.owner.is_some_and(|owner| owner != self.own)) {
             run.version += 1;
