@@ -147,7 +147,7 @@ pub(crate) fn bind_range<'q>(
 }
 
 /// The order of a list of runs, as SQL has it: up, then down. Equal runs keep the order of their creation.
-fn order(field: RunOrder) -> [&'static str; 2] {
+pub(crate) fn order(field: RunOrder) -> [&'static str; 2] {
     match field {
         RunOrder::DagId => ["d.dag_id, r.id", "d.dag_id DESC, r.id"],
         RunOrder::RunId => ["r.run_id, r.id", "r.run_id DESC, r.id"],

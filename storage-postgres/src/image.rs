@@ -86,10 +86,6 @@ impl Image {
         self.current().map_or(self.row.state, |live| phase_state(live.phase))
     }
 
-    pub(crate) fn number(&self) -> u32 {
-        self.current().map_or(self.row.number, |live| live.number)
-    }
-
     pub(crate) fn set_state(&mut self, state: TaskState) {
         self.row.state = state;
         self.is_changed = true;

@@ -17,6 +17,8 @@ mod import_error;
 mod log;
 mod migrate;
 mod page;
+#[cfg(test)]
+mod plan_test;
 mod pool;
 mod purge;
 mod registration;

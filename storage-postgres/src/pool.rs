@@ -108,21 +108,24 @@ impl PoolStorage for PostgresStorage {
         let schema = &self.inner.schema;
         let new_name = update.name.filter(|new| new != name);
         let mut tx = self.begin().await?;
-        // The row of the new name, too, in the order of keys, which stay: two that swap names must not wait for each other.
-        let rows = sqlx::query(schema.sql(sql!("pool/lock")))
-            .bind(Vec::from_iter([Some(name), new_name.as_deref()].into_iter().flatten()))
-            .fetch_all(&mut *tx)
+        // One row only: whoever locks several has an order that renaming would disturb.
+        let row = sqlx::query(schema.sql(sql!("pool/lock")))
+            .bind(name)
+            .fetch_optional(&mut *tx)
             .await
             .map_err(storage_error)?;
-        let locked = rows.iter().map(read_pool).collect::<sqlx::Result<Vec<_>>>().map_err(storage_error)?;
-        let (old, others): (Vec<_>, Vec<_>) = locked.into_iter().partition(|pool| pool.name == name);
-        let mut pool = old.into_iter().next().ok_or_else(|| not_found(name))?;
+        let mut pool = read_pool(&row.ok_or_else(|| not_found(name))?).map_err(storage_error)?;
         if let Some(new) = new_name {
             if name == DEFAULT_POOL {
                 let reason = "the default pool keeps its name".into();
                 return Err(StorageError::Conflict(Subject::Pool(name.into()), reason));
             }
-            if !others.is_empty() {
+            let is_taken: bool = sqlx::query_scalar(schema.sql(sql!("pool/exists")))
+                .bind(&new)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(storage_error)?;
+            if is_taken {
                 return Err(StorageError::AlreadyExists(Subject::Pool(new)));
             }
             pool.name = new;

@@ -64,7 +64,13 @@ impl Schema {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use sqlx::Executor;
+    use updraft_test_postgres::Cluster;
+
     use super::*;
+    use crate::page::Orders;
 
     #[test]
     fn names_of_schemas_are_identifiers() {
@@ -80,5 +86,65 @@ mod tests {
     fn another_schema_takes_the_place_of_the_default() {
         let schema = Schema::new("tenant").expect("an identifier");
         assert_eq!(schema.sql("SELECT id FROM updraft.dag_run").as_str(), "SELECT id FROM tenant.dag_run");
+    }
+
+    /// All statements by name, as they are in the folder.
+    fn files() -> Vec<(String, String)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+        let mut found = Vec::new();
+        for noun in std::fs::read_dir(&folder).expect("the folder of statements") {
+            for file in std::fs::read_dir(noun.expect("a noun").path()).expect("a folder") {
+                let path = file.expect("a file").path();
+                let name = path.strip_prefix(&folder).expect("it is in the folder").with_extension("");
+                found.push((name.display().to_string(), std::fs::read_to_string(&path).expect("a statement")));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn texts<F>(orders: &Orders<F>) -> Vec<&'static str> {
+        orders.iter().flat_map(|(_, texts)| *texts).chain([""]).collect()
+    }
+
+    /// What may stand for `/* order */`.
+    fn orders(name: &str) -> Vec<&'static str> {
+        use updraft_core::storage::RunOrder as R;
+        let of_runs = [
+            [R::Id, R::DagId, R::RunId, R::LogicalDate, R::StartDate].as_slice(),
+            &[R::EndDate, R::State, R::UpdatedAt, R::ExternalTrigger, R::Conf],
+            &[R::RunType, R::QueuedAt, R::DataIntervalStart, R::DataIntervalEnd, R::LastSchedulingDecision],
+        ];
+        match name {
+            "dag/list" => texts(crate::dag::ORDERS),
+            "dag_run/page" => of_runs.concat().into_iter().flat_map(crate::dag_run::order).collect(),
+            "event_log/list" => texts(crate::event_log::ORDERS),
+            "import_error/list" => texts(crate::import_error::ORDERS),
+            "pool/list" => texts(crate::pool::ORDERS),
+            _ => panic!("{name} has an order, but which?"),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_statement_fits_the_schema() {
+        let database = Cluster::shared().await.database().await;
+        let mut connection = database.connect().await;
+        let schema = Schema::new(DEFAULT_SCHEMA).expect("an identifier");
+        let mut wrong = Vec::new();
+        let files = files();
+        assert!(files.len() > 50, "the statements are found");
+        for (name, text) in files {
+            let text: &'static str = text.leak();
+            let variants = match text.contains("/* order */") {
+                true => orders(&name).into_iter().map(|order| schema.ordered(text, order)).collect(),
+                false => vec![schema.sql(text)],
+            };
+            for variant in variants {
+                if let Err(error) = connection.prepare(variant).await {
+                    wrong.push(format!("{name}: {error}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

@@ -102,11 +102,6 @@ impl PostgresStorage {
         self.inner.lanes.close().await;
     }
 
-    /// A connection of its own.
-    pub(crate) async fn connect(&self) -> Result<PgConnection> {
-        PgConnection::connect_with(&self.inner.options).await.map_err(storage_error)
-    }
-
     /// A connection whose plans are pinned.
     pub(crate) async fn connect_pinned(&self) -> Result<PgConnection> {
         PgConnection::connect_with(&pinned(self.inner.options.clone())).await.map_err(storage_error)
@@ -164,7 +159,7 @@ fn shown_at((time, read_at): (DateTime<Utc>, Duration), monotonic: Duration) -> 
 
 /// Plans that cost the same however large the run is, also on tables that were never analysed: every statement of a
 /// scheduler goes by an index. Without this, a batch against a fresh table is joined by hashing the whole run.
-fn pinned(options: PgConnectOptions) -> PgConnectOptions {
+pub(crate) fn pinned(options: PgConnectOptions) -> PgConnectOptions {
     options.options([
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),

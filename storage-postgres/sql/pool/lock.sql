@@ -1,1 +1,1 @@
-SELECT * FROM updraft.pool WHERE name = ANY ($1) ORDER BY id FOR UPDATE
+SELECT * FROM updraft.pool WHERE name = $1 FOR UPDATE

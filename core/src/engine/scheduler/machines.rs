@@ -238,7 +238,7 @@ impl Machines {
     pub(super) fn started(&self, token: AttemptToken) -> Option<Transition> {
         let live = self.attempts.get(&token)?;
         let owned = self.runs.get(&live.place.0)?;
-        (!live.is_obsolete).then(|| Transition {
+        (!live.is_obsolete).then_some(Transition {
             run: live.place.0,
             version: owned.version,
             change: Change::Started(token),

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM updraft.pool WHERE name = $1)
