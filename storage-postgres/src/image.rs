@@ -425,7 +425,8 @@ impl Images {
         now: Time,
         scheduler: Option<(i64, i64)>,
     ) -> Result<(), sqlx::Error> {
-        let Self { images, gone, recounted, retired, started, births, tries, forgotten, xcoms, skips, events, .. } = self;
+        let Self { images, gone, recounted, retired, started, births, tries, forgotten, xcoms, skips, events, .. } =
+            self;
         let changed: Vec<(Place, Image)> = images.into_iter().filter(|(_, image)| image.is_changed).collect();
         if !retired.is_empty() {
             sqlx::query(schema.sql(sql!("attempt/retire")))
