@@ -14,9 +14,13 @@ mod event_log;
 mod hint;
 mod image;
 mod import_error;
+mod log;
 mod migrate;
 mod page;
+#[cfg(test)]
+mod plan_test;
 mod pool;
+mod purge;
 mod registration;
 mod run_write;
 mod scheduler;
@@ -30,6 +34,8 @@ mod verdict;
 mod version;
 mod xcom;
 
+pub use log::PostgresLogs;
+pub use purge::{PurgeRequest, Purged};
 pub use settings::{InvalidSettings, PostgresSettings};
 pub use sqlx;
 pub use storage::PostgresStorage;

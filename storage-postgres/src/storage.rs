@@ -43,6 +43,7 @@ pub(crate) struct Inner {
     /// Sessions that were registered through this storage, by scheduler.
     pub(crate) sessions: Mutex<BTreeMap<SchedulerId, Session>>,
     pub(crate) own_triggers: bool,
+    pub(crate) max_log_size: u64,
     options: PgConnectOptions,
     /// The database's time, and the monotonic time at which it was read.
     time: Mutex<Option<(DateTime<Utc>, Duration)>>,
@@ -68,6 +69,7 @@ impl PostgresStorage {
             acquire_timeout,
             notifications,
             own_triggers,
+            max_log_size,
         } = settings;
         let pool =
             |size: u32| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(acquire_timeout);
@@ -83,6 +85,7 @@ impl PostgresStorage {
             hints: Hints::new(notifications),
             sessions: Mutex::default(),
             own_triggers,
+            max_log_size,
             options,
             time: Mutex::default(),
             schema,
@@ -162,7 +165,7 @@ fn shown_at((time, read_at): (DateTime<Utc>, Duration), monotonic: Duration) -> 
 
 /// Plans that cost the same however large the run is, also on tables that were never analysed: every statement of a
 /// scheduler goes by an index. Without this, a batch against a fresh table is joined by hashing the whole run.
-fn pinned(options: PgConnectOptions) -> PgConnectOptions {
+pub(crate) fn pinned(options: PgConnectOptions) -> PgConnectOptions {
     options.options([
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),

@@ -360,7 +360,7 @@ impl TaskInstanceStorage for PostgresStorage {
 
     async fn set_rendered_fields(&self, token: AttemptToken, fields: Value) -> Result<()> {
         let statement = sqlx::query(self.inner.schema.sql(sql!("task_instance/set_rendered_fields")));
-        self.write_of_attempt(statement.bind(token.0).bind(Json(fields))).await
+        self.write_of_attempt(statement.bind(token.0).bind(fields.to_string())).await
     }
 }
 

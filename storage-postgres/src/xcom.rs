@@ -77,6 +77,6 @@ impl XComStorage for PostgresStorage {
 
     async fn set_xcom(&self, now: DateTime<Utc>, token: AttemptToken, key: &str, value: Value) -> Result<()> {
         let statement = sqlx::query(self.inner.schema.sql(sql!("xcom/set")));
-        self.write_of_attempt(statement.bind(token.0).bind(key).bind(Json(value)).bind(now)).await
+        self.write_of_attempt(statement.bind(token.0).bind(key).bind(value.to_string()).bind(now)).await
     }
 }

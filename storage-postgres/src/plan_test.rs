@@ -1,0 +1,109 @@
+//! The plans of schedulers' statements on tables that nobody has analysed: a planner that knows nothing of a fresh table
+//! joins a batch by hashing the whole run, and a batch then costs as much as the run is large.
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+use updraft_test_postgres::Cluster;
+
+use crate::sql::sql;
+use crate::storage::pinned;
+
+/// Tables that grow with runs.
+const LARGE: [&str; 9] = [
+    "dag_run",
+    "task_instance",
+    "task_instance_try",
+    "attempt",
+    "xcom",
+    "rendered_fields",
+    "skip_decision",
+    "event_log",
+    "task",
+];
+
+const STATEMENTS: &[(&str, &str)] = &[
+    ("attempt/retire", sql!("attempt/retire")),
+    ("attempt/start", sql!("attempt/start")),
+    ("claim/attempts", sql!("claim/attempts")),
+    ("claim/candidates", sql!("claim/candidates")),
+    ("claim/instances", sql!("claim/instances")),
+    ("claim/lock", sql!("claim/lock")),
+    ("claim/skips", sql!("claim/skips")),
+    ("claim/strays", sql!("claim/strays")),
+    ("claim/take", sql!("claim/take")),
+    ("commit/bump", sql!("commit/bump")),
+    ("commit/count_limits", sql!("commit/count_limits")),
+    ("commit/fence", sql!("commit/fence")),
+    ("commit/retire_runs", sql!("commit/retire_runs")),
+    ("commit/write", sql!("commit/write")),
+    ("commit/write_runs", sql!("commit/write_runs")),
+    ("dag_run/amend", sql!("dag_run/amend")),
+    ("dag_run/create", sql!("dag_run/create")),
+    ("dag_run/create_instances", sql!("dag_run/create_instances")),
+    ("dag_run/delete", sql!("dag_run/delete")),
+    ("dag_run/keep_names", sql!("dag_run/keep_names")),
+    ("dag_run/tell_followers", sql!("dag_run/tell_followers")),
+    ("dag_run/to_amend", sql!("dag_run/to_amend")),
+    ("scheduler/disown", sql!("scheduler/disown")),
+    ("scheduler/own_of", sql!("scheduler/own_of")),
+    ("scheduler/owned_runs", sql!("scheduler/owned_runs")),
+    ("task_instance/forget", sql!("task_instance/forget")),
+    ("task_instance/images", sql!("task_instance/images")),
+    ("task_instance/put_tries", sql!("task_instance/put_tries")),
+];
+
+/// A run of 20,000 tasks that was just created.
+const FRESH_RUN: &str = "
+    ALTER TABLE updraft.task_instance SET (autovacuum_enabled = off);
+    ALTER TABLE updraft.dag_run SET (autovacuum_enabled = off);
+    ALTER TABLE updraft.attempt SET (autovacuum_enabled = off);
+    INSERT INTO updraft.task_instance (run, task, map_index, state, max_tries, updated_at)
+    SELECT 1, ix, -1, 0, 0, now() FROM generate_series(0, 19999) ix;
+    INSERT INTO updraft.attempt (token, run, task, map_index, try_number, phase, scheduler, epoch, dag, pool_slots,
+        queued_when, task_id, pool)
+    SELECT gen_random_uuid(), 1, ix, -1, 1, 1, 1, 1, 1, 1, now(), 't', 'default_pool' FROM generate_series(0, 999) ix;";
+
+/// The plan of a statement, as generic as a prepared one's.
+async fn plan(connection: &mut PgConnection, text: &'static str) -> String {
+    connection.execute(AssertSqlSafe(format!("PREPARE tried AS {text}"))).await.expect("it fits the schema");
+    let types = "SELECT coalesce(string_agg('NULL::' || type::text, ', '), '')
+        FROM pg_prepared_statements, unnest(parameter_types) AS type WHERE name = 'tried'";
+    let nulls: String = connection.fetch_one(types).await.expect("it is prepared").get(0);
+    let arguments = if nulls.is_empty() { String::new() } else { format!("({nulls})") };
+    let explain = format!("EXPLAIN (COSTS OFF) EXECUTE tried{arguments}");
+    let rows = connection.fetch_all(AssertSqlSafe(explain)).await.expect("it can be explained");
+    connection.execute("DEALLOCATE tried").await.expect("it is prepared");
+    rows.iter().map(|row| row.get::<String, _>(0) + "\n").collect()
+}
+
+fn is_trap(line: &str) -> bool {
+    let scans_all = LARGE.iter().any(|table| {
+        let scan = line.split("Seq Scan on ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        scan == Some(table)
+    });
+    let joins_all =
+        ["Hash Join", "Hash Right Join", "Hash Left Join", "Merge Join", "Merge Right Join", "Merge Left Join"]
+            .iter()
+            .any(|join| line.contains(join));
+    scans_all || joins_all || line.contains("Bitmap Heap Scan")
+}
+
+#[tokio::test]
+async fn schedulers_go_by_indexes_before_anything_is_analysed() {
+    let database = Cluster::shared().await.database().await;
+    let mut connection =
+        PgConnection::connect_with(&pinned(database.options())).await.expect("the database can be reached");
+    connection.execute(FRESH_RUN).await.expect("the run is created");
+    let mut traps = Vec::new();
+    for (name, text) in STATEMENTS {
+        let plan = plan(&mut connection, text).await;
+        if plan.lines().any(is_trap) {
+            traps.push(format!("{name}:\n{plan}"));
+        }
+    }
+    assert!(traps.is_empty(), "{}", traps.join("\n"));
+    // The trap is there for a connection that is not pinned: otherwise this test would show nothing.
+    let mut unpinned = database.connect().await;
+    unpinned.execute("SET plan_cache_mode = force_generic_plan").await.expect("a setting");
+    let plan = plan(&mut unpinned, sql!("commit/write")).await;
+    assert!(plan.lines().any(is_trap), "PostgreSQL avoids the trap by itself:\n{plan}");
+}
