@@ -6,14 +6,15 @@ use std::sync::Arc;
 use updraft_benches::{footprint, postgres, throughput};
 use updraft_core::clock::SystemClock;
 
-const USAGE: &str = "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]]";
+const USAGE: &str =
+    "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]] | counters";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let clock = Arc::new(SystemClock::new());
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let numbers = |texts: &[String]| texts.iter().map(|text| text.parse().ok()).collect::<Option<Vec<u32>>>();
-    let reps = arguments.get(1).map_or(Some(5), |reps| reps.parse().ok());
+    let reps = arguments.get(1).map_or(Some(5), |reps| reps.parse::<usize>().ok());
     match (arguments.first().map(String::as_str), reps) {
         (Some("memory"), Some(reps)) => {
             let only = arguments.get(2).map(String::as_str);
@@ -38,6 +39,15 @@ async fn main() -> ExitCode {
             // A task of the runtime, as the engine's host is.
             let measured = tokio::spawn(postgres::run(clock, reps, workloads)).await;
             measured.expect("what is measured works");
+        }
+        (Some("counters"), _) => {
+            let wrong = tokio::spawn(postgres::check_counters(clock)).await.expect("what is measured works");
+            wrong.iter().for_each(|wrong| eprintln!("{wrong}"));
+            return if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        (Some("worker"), _) => {
+            let [_, url, name] = arguments.as_slice() else { return usage() };
+            postgres::work(clock, url, name).await;
         }
         _ => return usage(),
     }

@@ -42,7 +42,12 @@ pub fn line(bench: &str, shape: &str, tasks: usize, figures: &[(&str, Value)]) {
 
 /// Processor time that all threads of this process have used; zero where `/proc` does not tell.
 pub fn cpu_time() -> Duration {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    cpu_time_of("self")
+}
+
+/// Processor time that all threads of a process have used, which `/proc` knows by this name.
+pub fn cpu_time_of(process: &str) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let used = threads.filter_map(|thread| {
         let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
         stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)

@@ -2,9 +2,11 @@
 //! yardstick: what the same server takes for the same rows without an engine.
 
 mod chain;
+mod counters;
 mod server;
 mod size;
 mod throughput;
+mod workers;
 mod yardstick;
 
 use std::collections::BTreeMap;
@@ -22,9 +24,11 @@ use crate::engine::{Engine, Limits, Workload};
 use crate::graph::Graph;
 use crate::report::line;
 
+pub use self::counters::check as check_counters;
+pub use self::workers::work;
+
 /// What can be asked for.
-pub const WORKLOADS: [&str; 9] =
-    ["yardstick", "flat", "runs", "fan", "chain", "size", "history", "pools", "workers"];
+pub const WORKLOADS: [&str; 9] = ["yardstick", "flat", "runs", "fan", "chain", "size", "history", "pools", "workers"];
 
 /// Figures of one rep, by name.
 type Figures = Vec<(&'static str, f64)>;
@@ -36,6 +40,7 @@ enum Job {
     Throughput(throughput::Case),
     Chain { under_load: bool },
     Size { tasks: u32 },
+    Workers { case: throughput::Case, processes: usize, kills: bool },
 }
 
 impl Job {
@@ -59,6 +64,13 @@ impl Job {
             "pools" => vec![throughput::Case::pool(10_000)],
             "chain" => return vec![Self::Chain { under_load: false }, Self::Chain { under_load: true }],
             "size" => return [10, 1_000, 10_000, 100_000].map(|tasks| Self::Size { tasks }).into(),
+            "workers" => {
+                let lines = [flat(10_000), runs(3_334)].into_iter().flat_map(|case| {
+                    [(1, false), (2, false), (4, false), (2, true)]
+                        .map(|(processes, kills)| (case.clone(), processes, kills))
+                });
+                return lines.map(|(case, processes, kills)| Self::Workers { case, processes, kills }).collect();
+            }
             _ => Vec::new(),
         };
         cases.into_iter().map(Self::Throughput).collect()
@@ -73,6 +85,11 @@ impl Job {
             Self::Chain { under_load: false } => "chain of 100".into(),
             Self::Chain { under_load: true } => "chain of 100 at 50 % load".into(),
             Self::Size { tasks } => format!("layers, {tasks}"),
+            Self::Workers { case, processes: 1, .. } => format!("{}, 1 process", case.name),
+            Self::Workers { case, processes, kills: false } => format!("{}, {processes} processes", case.name),
+            Self::Workers { case, processes, kills: true } => {
+                format!("{}, {processes} processes, one killed", case.name)
+            }
         }
     }
 
@@ -82,6 +99,7 @@ impl Job {
             Self::Throughput(case) => bench.throughput(case).await,
             Self::Chain { under_load } => bench.chain(*under_load).await,
             Self::Size { tasks } => bench.size(*tasks).await,
+            Self::Workers { case, processes, kills } => bench.workers(case, *processes, *kills).await,
         }
     }
 }
@@ -111,12 +129,22 @@ impl Bench {
 
     /// An engine that knows these DAGs and has warmed up.
     async fn engine(&self, database: &Database, workloads: &[&Workload], limits: Limits) -> Running {
+        self.engine_with(database, workloads, limits, SchedulerSettings::default()).await
+    }
+
+    async fn engine_with(
+        &self,
+        database: &Database,
+        workloads: &[&Workload],
+        limits: Limits,
+        scheduler: SchedulerSettings,
+    ) -> Running {
         let clock = Arc::clone(&self.clock);
         let settings = PostgresSettings::from_options(database.options());
         let storage = PostgresStorage::new(settings, Arc::clone(&clock));
         let mut known = workloads.to_vec();
         known.push(&self.warm_up);
-        let scheduler = SchedulerSettings::default();
+        self.warm_up.reset();
         let mut engine = Engine::start_on(Arc::new(storage.clone()), clock, &known, limits, scheduler).await;
         engine.carry_out_unchecked(workloads.len(), &self.warm_up).await;
         self.warm_up.check();

@@ -54,6 +54,17 @@ pub(super) struct Rows {
     pub updated_in_place: i64,
 }
 
+impl Rows {
+    /// What has come since.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            written: self.written - before.written,
+            updated: self.updated - before.updated,
+            updated_in_place: self.updated_in_place - before.updated_in_place,
+        }
+    }
+}
+
 impl Server {
     /// A server with PostgreSQL's default durability.
     ///

@@ -1,10 +1,16 @@
 //! Many tasks at once.
 
-use sqlx::PgConnection;
+use std::sync::Arc;
+use std::time::Duration;
 
+use sqlx::PgConnection;
+use updraft_core::engine::SchedulerSettings;
+use updraft_test_postgres::Database;
+
+use super::server::{Counts, Rows};
 use super::yardstick::p50_p99;
 use super::{Bench, Figures};
-use crate::engine::{Limits, LIMIT, Options, Workload, priority};
+use crate::engine::{Cost, LIMIT, Limits, Options, Workload, priority};
 use crate::graph::Graph;
 use crate::report::{peak_resident_bytes, reset_peak};
 
@@ -19,9 +25,9 @@ const DEFAULT_LIMITS: Limits = Limits { pool_slots: 128, parallelism: 32 };
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     pub(super) name: String,
-    shape: &'static str,
-    graph: Graph,
-    runs: usize,
+    pub(super) shape: &'static str,
+    pub(super) graph: Graph,
+    pub(super) runs: usize,
     has_defaults: bool,
     pool: Option<&'static str>,
     /// Finished task instances that are there before.
@@ -30,7 +36,8 @@ pub(super) struct Case {
 
 impl Case {
     fn new(shape: &'static str, graph: Graph, runs: usize) -> Self {
-        let name = if runs == 1 { format!("{shape}, {}", graph.len()) } else { format!("{runs} runs of {}", graph.len()) };
+        let name =
+            if runs == 1 { format!("{shape}, {}", graph.len()) } else { format!("{runs} runs of {}", graph.len()) };
         Self { name, shape, graph, runs, has_defaults: false, pool: None, history: None }
     }
 
@@ -77,12 +84,31 @@ impl Case {
     }
 }
 
+/// What a workload took.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) cost: Cost,
+    pub(super) counts: Counts,
+    pub(super) batches: Batches,
+    /// The warm-up's and the session's included.
+    pub(super) rows: Rows,
+    pub(super) peak: u64,
+}
+
+/// How many batches were written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batches {
+    pub(super) of_workload: u64,
+    /// The warm-up's included.
+    pub(super) all: u64,
+}
+
 impl Bench {
     pub(super) async fn throughput(&mut self, case: &Case) -> Figures {
         let limit = if case.has_defaults { DEFAULT_ACTIVE } else { LIMIT };
         let limits = if case.has_defaults { DEFAULT_LIMITS } else { Limits::default() };
         let options = Options { stamp: case.pool.is_some(), limit, pool: case.pool, ..Options::default() };
-        let workload = Workload::with(case.shape, &case.graph, case.runs, options, std::sync::Arc::clone(&self.clock));
+        let workload = Workload::with(case.shape, &case.graph, case.runs, options, Arc::clone(&self.clock));
 
         let (ceiling, commit) = self.ceiling(case).await;
         let temporary;
@@ -96,32 +122,18 @@ impl Bench {
                 &self.histories[&history]
             }
         };
-        let rows_before = self.server.rows(database).await;
         if case.pool.is_some() {
             let insert = "INSERT INTO updraft.pool (name, slots, include_deferred) VALUES ($1, $2, false)";
             let insert = sqlx::query(insert).bind(POOL).bind(i32::try_from(POOL_SLOTS).unwrap_or(0));
             insert.execute(&mut database.connect().await).await.expect("a pool can be made");
         }
-        let mut running = self.engine(database, &[&workload], limits).await;
-        let mut watcher = database.connect().await;
-        reset_peak();
-        let written = running.engine.watched().written();
-        let before = self.server.counts(&mut watcher).await;
-        let cost = running.engine.carry_out_unchecked(0, &workload).await;
-        let counts = self.server.counts(&mut watcher).await.since(before);
-        let batches = running.engine.watched().written().0 - written.0;
-        let peak = peak_resident_bytes();
-        workload.check();
-        check_rows(&mut watcher).await;
-        drop(watcher);
-        running.stop().await;
-        let rows = self.server.rows(database).await;
-
+        let Measured { cost, counts, batches, rows, peak } =
+            self.carry_out(database, &workload, limits, SchedulerSettings::default()).await;
         let tasks = workload.tasks() as f64;
-        let a_task = |time: std::time::Duration| time.as_secs_f64() * 1e6 / tasks;
-        let written = (rows.written - rows_before.written - self.of_warm_up.written) as f64;
-        let updated = (rows.updated - rows_before.updated - self.of_warm_up.updated) as f64;
-        let in_place = (rows.updated_in_place - rows_before.updated_in_place - self.of_warm_up.updated_in_place) as f64;
+        let a_task = |time: Duration| time.as_secs_f64() * 1e6 / tasks;
+        let written = (rows.written - self.of_warm_up.written) as f64;
+        let updated = (rows.updated - self.of_warm_up.updated) as f64;
+        let in_place = (rows.updated_in_place - self.of_warm_up.updated_in_place) as f64;
         let speed = tasks / cost.total.as_secs_f64();
         let mut figures = vec![
             ("tasks/s", speed),
@@ -129,7 +141,7 @@ impl Bench {
             ("CPU us/task, ours", a_task(cost.cpu)),
             ("PostgreSQL's", a_task(counts.cpu)),
             ("% of time creating", cost.create.as_secs_f64() / cost.total.as_secs_f64() * 100.0),
-            ("batches", batches as f64),
+            ("batches", batches.of_workload as f64),
             ("transactions", counts.transactions as f64),
             ("rows/task", written / tasks),
             ("% HOT", in_place / updated.max(1.0) * 100.0),
@@ -151,8 +163,34 @@ impl Bench {
         figures
     }
 
+    /// Carries out the warm-up and the workload, and checks what they left.
+    pub(super) async fn carry_out(
+        &self,
+        database: &Database,
+        workload: &Workload,
+        limits: Limits,
+        settings: SchedulerSettings,
+    ) -> Measured {
+        let rows_before = self.server.rows(database).await;
+        let mut running = self.engine_with(database, &[workload], limits, settings).await;
+        let mut watcher = database.connect().await;
+        reset_peak();
+        let warmed_up = running.engine.watched().written().0;
+        let before = self.server.counts(&mut watcher).await;
+        let cost = running.engine.carry_out_unchecked(0, workload).await;
+        let counts = self.server.counts(&mut watcher).await.since(before);
+        let all = running.engine.watched().written().0;
+        let peak = peak_resident_bytes();
+        workload.check();
+        check_rows(&mut watcher).await;
+        drop(watcher);
+        running.stop().await;
+        let rows = self.server.rows(database).await.since(rows_before);
+        Measured { cost, counts, batches: Batches { of_workload: all - warmed_up, all }, rows, peak }
+    }
+
     /// What one connection takes for the rows of such tasks, in tasks a second, and times of a commit.
-    async fn ceiling(&self, case: &Case) -> (f64, [f64; 2]) {
+    pub(super) async fn ceiling(&self, case: &Case) -> (f64, [f64; 2]) {
         let database = self.server.database().await;
         let mut yardstick = self.yardstick(&database).await;
         let (runs, size) =
@@ -220,4 +258,3 @@ fn out_of_order(workload: &Workload) -> f64 {
     let wrong = order.iter().zip(&expected).filter(|&(&task, &expected)| priority(task) != expected).count();
     wrong as f64 / order.len().max(1) as f64 * 100.0
 }
-

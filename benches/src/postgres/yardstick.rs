@@ -17,7 +17,8 @@ const COMMITS: usize = 300;
 const PIN: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; \
                    SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off";
 
-const INSERT_RUNS: &str = "INSERT INTO updraft.dag_run (id, dag, dag_version, run_id, logical_date, data_interval_start,
+const INSERT_RUNS: &str =
+    "INSERT INTO updraft.dag_run (id, dag, dag_version, run_id, logical_date, data_interval_start,
         data_interval_end, run_type, state, external_trigger, conf, queued_at, updated_at, owner, was_owned)
     OVERRIDING SYSTEM VALUE
     SELECT id, -1, -1, 'manual__' || id, date, date, date, 1, 0, true, '{}', now(), now(), -1, true
@@ -26,14 +27,16 @@ const INSERT_INSTANCES: &str = "INSERT INTO updraft.task_instance (run, task, ma
     SELECT run, task, -1, 0, 0, now() FROM unnest($1::bigint[], $2::int[]) AS t (run, task)";
 const START_RUNS: &str = "UPDATE updraft.dag_run SET state = 1, start_date = now(), last_scheduling_decision = now(),
     updated_at = now() WHERE id = ANY ($1)";
-const ADMIT: &str = "INSERT INTO updraft.attempt (token, run, task, map_index, try_number, phase, start_date, dag, pool_slots,
+const ADMIT: &str =
+    "INSERT INTO updraft.attempt (token, run, task, map_index, try_number, phase, start_date, dag, pool_slots,
         task_id, pool, scheduler, epoch, queued_when)
     SELECT token, run, task, -1, 1, 1, now(), -1, 1, 't' || task, 'default_pool', -1, 1, now()
     FROM unnest($1::uuid[], $2::bigint[], $3::int[]) AS t (token, run, task)";
 const LOG: &str = "INSERT INTO updraft.event_log (\"when\", run, task, map_index, try_number, event)
     SELECT now(), run, task, -1, 1, $3 FROM unnest($1::bigint[], $2::int[]) AS t (run, task)";
 const RELEASE: &str = "DELETE FROM updraft.attempt a USING unnest($1::uuid[]) AS t (token) WHERE a.token = t.token";
-const END: &str = "UPDATE updraft.task_instance i SET state = 4, try_number = 1, queued_when = now(), start_date = now(),
+const END: &str =
+    "UPDATE updraft.task_instance i SET state = 4, try_number = 1, queued_when = now(), start_date = now(),
         end_date = now(), updated_at = now()
     FROM unnest($1::bigint[], $2::int[]) AS t (run, task) WHERE i.run = t.run AND i.task = t.task AND i.map_index = -1";
 const END_RUNS: &str = "UPDATE updraft.dag_run SET state = 2, end_date = now(), last_scheduling_decision = now(),
@@ -110,11 +113,12 @@ impl Yardstick {
 
     async fn write(&mut self, batch: &[(i64, i32)], size: i32) -> sqlx::Result<()> {
         let (runs, tasks): (Vec<i64>, Vec<i32>) = batch.iter().copied().unzip();
-        let with = |place: i32| -> Vec<i64> {
-            batch.iter().filter(|(_, task)| *task == place).map(|(run, _)| *run).collect()
-        };
+        let with =
+            |place: i32| -> Vec<i64> { batch.iter().filter(|(_, task)| *task == place).map(|(run, _)| *run).collect() };
         let (begun, ended) = (with(0), with(size - 1));
-        let token = |(run, task): &(i64, i32)| Uuid::from_u128((run.unsigned_abs() as u128) << 64 | task.unsigned_abs() as u128);
+        let token = |(run, task): &(i64, i32)| {
+            Uuid::from_u128((run.unsigned_abs() as u128) << 64 | task.unsigned_abs() as u128)
+        };
         let tokens: Vec<Uuid> = batch.iter().map(token).collect();
 
         let mut created = self.connection.begin().await?;
