@@ -249,10 +249,8 @@ impl Shared {
             .bind(batch.iter().map(|piece| piece.bytes.as_slice()).collect::<Vec<_>>())
             .fetch_all(schedulers)
             .await?;
-        let written: sqlx::Result<Vec<Written>> = rows
-            .iter()
-            .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?, row.try_get(3)?)))
-            .collect();
+        let written: sqlx::Result<Vec<Written>> =
+            rows.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?, row.try_get(3)?))).collect();
         self.state().buffer.settle(&batch, written?);
         Ok(())
     }

@@ -160,7 +160,10 @@ impl Buffer {
             Ok(room) if room < bytes.len() => {
                 log.push(self.appended, &bytes[..whole_characters(bytes, room)]);
                 let size = self.max_log_size;
-                log.push(self.appended, format!("\n*** The log is cut here: it may have {size} bytes. ***\n").as_bytes());
+                log.push(
+                    self.appended,
+                    format!("\n*** The log is cut here: it may have {size} bytes. ***\n").as_bytes(),
+                );
                 log.is_cut = true;
             }
             _ => log.push(self.appended, bytes),
