@@ -18,7 +18,7 @@ use updraft::log::{FileLogs, LogStore};
 use updraft::model::User;
 use updraft::operators::OperatorsConfig;
 use updraft::postgres::{PostgresSettings, PostgresStorage};
-use updraft::storage::{Storage, StorageError, Subject};
+use updraft::storage::{SchedulerStorage, Storage, StorageError, Subject};
 use updraft::{MemoryStorage, Updraft};
 
 /// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1.
@@ -156,7 +156,7 @@ async fn database(
     let settings = settings.schema(&options.schema).map_err(|error| format!("--schema: {error}"))?;
     let storage = PostgresStorage::new(settings, clock);
     let usable = match options.no_migrate {
-        true => storage.now().await.map(drop),
+        true => SchedulerStorage::now(&storage).await.map(drop),
         false => storage.migrate().await,
     };
     usable.map_err(|error| match error.source() {

@@ -239,10 +239,7 @@ impl PostgresStorage {
             if live.is_some_and(|live| !live.is_obsolete) {
                 continue;
             }
-            images.remove_attempt(token);
-            if let Some(image) = images.get_mut(place) {
-                image.forget_attempt(now);
-            }
+            images.release(now, place, token);
         }
         images.write(&mut transaction, schema, now, None).await.map_err(storage_error)?;
         transaction.commit().await.map_err(storage_error)

@@ -7,19 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::Mutex;
 use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId};
 use updraft_core::model::{AttemptPhase, Dag, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState};
 use updraft_core::operator::SkipDownstream;
-use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, StorageError, Verdict};
+use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, StorageError, Transition, Verdict};
 
 use crate::PostgresStorage;
 use crate::code::{int, phase_state, run_state, run_state_code};
 use crate::error::{is_collision, is_duplicate, storage_error};
 use crate::hint::News;
-use crate::image::{Birth, Event, Holding, Images, Live, decoded};
+use crate::image::{Birth, Event, Holding, Images, Live, Place, decoded};
 use crate::scheduler::Session;
 use crate::sql::{Schema, sql};
 use crate::verdict::{stored_verdicts, with_stored};
@@ -131,7 +132,7 @@ impl PostgresStorage {
         };
         let schema = &self.inner.schema;
         let mut transaction = connection.begin().await?;
-        let Some(rows) = fence(&mut transaction, schema, batch).await? else {
+        let Some(start) = fence(&mut transaction, schema, batch).await? else {
             if let Some(verdicts) = self.resolve(&mut transaction, batch).await? {
                 return Ok(verdicts);
             }
@@ -139,7 +140,7 @@ impl PostgresStorage {
             transaction.commit().await?;
             return Box::pin(self.write_batch(connection, batch, doubts_tokens)).await;
         };
-        let mut step = Step::new(self, &mut transaction, batch, &session, rows, doubts_tokens).await?;
+        let mut step = Step::new(self, &mut transaction, batch, &session, start, doubts_tokens).await?;
         let verdicts = step.apply(batch);
         let Step { images, runs, bumped, .. } = step;
         let scheduler = (batch.session.id.0, i64::try_from(batch.session.epoch).unwrap_or(i64::MAX));
@@ -197,30 +198,52 @@ impl PostgresStorage {
     }
 }
 
-/// The locked runs' rows; nothing if the fence did not let the batch through.
-async fn fence(
-    connection: &mut PgConnection,
-    schema: &Schema,
-    batch: &Batch,
-) -> Result<Option<Vec<sqlx::postgres::PgRow>>, sqlx::Error> {
-    let runs: BTreeSet<i64> = batch.transitions.iter().map(|transition| transition.run.0).collect();
-    let mut rows = sqlx::query(schema.sql(sql!("commit/fence")))
+/// What the first statement of a batch reads.
+struct Start {
+    /// Rows of the locked runs.
+    runs: Vec<PgRow>,
+    images: Images,
+}
+
+/// Locks the batch's runs and reads its instances; nothing if the fence did not let the batch through.
+async fn fence(connection: &mut PgConnection, schema: &Schema, batch: &Batch) -> Result<Option<Start>, sqlx::Error> {
+    let ids: BTreeSet<i64> = batch.transitions.iter().map(|transition| transition.run.0).collect();
+    let places: Vec<Place> = batch.transitions.iter().flat_map(places_of).collect();
+    let rows = sqlx::query(schema.sql(sql!("commit/fence")))
         .bind(batch.session.id.0)
         .bind(int(batch.lane))
         .bind(i64::try_from(batch.session.epoch).unwrap_or(i64::MAX))
         .bind(i64::try_from(batch.sequence).unwrap_or(i64::MAX))
-        .bind(runs.into_iter().collect::<Vec<_>>())
+        .bind(ids.into_iter().collect::<Vec<_>>())
+        .bind(places.iter().map(|(run, _)| run.0).collect::<Vec<_>>())
+        .bind(places.iter().map(|(_, key)| int(key.task.0)).collect::<Vec<_>>())
+        .bind(places.iter().map(|(_, key)| key.map_index).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
-    let is_through = match rows.first() {
-        Some(first) => first.try_get::<Option<i64>, _>(0)?.is_none(),
-        None => false,
-    };
-    if !is_through {
-        return Ok(None);
+    let mut is_through = false;
+    let mut start = Start { runs: Vec::new(), images: Images::default() };
+    for row in rows {
+        if row.try_get::<Option<i32>, _>(1)?.is_some() {
+            start.images.take(&row)?;
+        } else if row.try_get::<Option<i64>, _>(0)?.is_some() {
+            start.runs.push(row);
+        } else {
+            is_through = true;
+        }
     }
-    rows.remove(0);
-    Ok(Some(rows))
+    Ok(is_through.then_some(start))
+}
+
+/// The instances that a transition names.
+fn places_of(transition: &Transition) -> Vec<Place> {
+    let run = transition.run;
+    match &transition.change {
+        Change::Admit(admission) => vec![(run, admission.key)],
+        Change::Ended(ended) => vec![(run, ended.key)],
+        Change::Settle(key, _) | Change::Skip(key) => vec![(run, *key)],
+        Change::Schedule(keys) => keys.iter().map(|key| (run, *key)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Either the answer, or the database did not give one.
@@ -260,22 +283,23 @@ impl<'a> Step<'a> {
         connection: &mut PgConnection,
         batch: &Batch,
         session: &'a Session,
-        rows: Vec<sqlx::postgres::PgRow>,
+        start: Start,
         doubts_tokens: bool,
     ) -> Result<Self, Failure> {
         let schema = &storage.inner.schema;
+        let Start { runs: rows, mut images } = start;
         let mut ids = Vec::with_capacity(rows.len());
         for row in &rows {
-            ids.push(row.try_get::<i64, _>(4)?);
+            ids.push(row.try_get::<i64, _>(22)?);
         }
         let versions = storage.inner.versions.get(&mut *connection, schema, ids).await?;
         let mut runs = BTreeMap::new();
         for row in &rows {
             // A run whose version is gone is as good as deleted.
-            let Some(version) = versions.get(&row.try_get(4)?) else { continue };
+            let Some(version) = versions.get(&row.try_get(22)?) else { continue };
             let run = Run {
-                version: u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0),
-                owner: row.try_get::<Option<i64>, _>(2)?.map(SchedulerId),
+                version: u64::try_from(row.try_get::<i64, _>(5)?).unwrap_or(0),
+                owner: row.try_get::<Option<i64>, _>(25)?.map(SchedulerId),
                 state: decoded(run_state(row.try_get(3)?))?,
                 dag_version: Arc::clone(version),
                 has_started: false,
@@ -283,34 +307,26 @@ impl<'a> Step<'a> {
             };
             runs.insert(RunId(row.try_get(0)?), run);
         }
-        let mut places = Vec::new();
-        let mut tokens = Vec::new();
-        for transition in &batch.transitions {
-            let run = transition.run;
-            match &transition.change {
-                Change::Admit(admission) => {
-                    places.push((run, admission.key));
-                    tokens.extend(doubts_tokens.then_some(admission.token));
-                }
-                Change::Ended(ended) => places.push((run, ended.key)),
-                Change::Settle(key, _) | Change::Skip(key) => places.push((run, *key)),
-                Change::Schedule(keys) => places.extend(keys.iter().map(|key| (run, *key))),
-                Change::Started(token) | Change::Release(token) => tokens.push(*token),
-                _ => {}
-            }
-        }
-        let mut images = Images::read(connection, schema, &places, &tokens).await?;
-        let elsewhere: Vec<AttemptToken> = batch
+        let tokens: Vec<AttemptToken> = batch
             .transitions
             .iter()
             .filter_map(|transition| match &transition.change {
+                Change::Started(token) | Change::Release(token) => Some(*token),
                 Change::Ended(ended) if images.find(ended.token).is_none() => Some(ended.token),
+                Change::Admit(admission) if doubts_tokens => Some(admission.token),
                 _ => None,
             })
             .collect();
-        if !elsewhere.is_empty() {
-            images.read_more(connection, schema, &[], &elsewhere).await?;
-        }
+        // A release holds whatever the run's version is: what it meets is read under the lock.
+        let released: BTreeSet<RunId> = batch
+            .transitions
+            .iter()
+            .filter(|transition| matches!(transition.change, Change::Release(_)))
+            .map(|transition| transition.run)
+            .collect();
+        let of_released = batch.transitions.iter().filter(|transition| released.contains(&transition.run));
+        let places: Vec<Place> = of_released.flat_map(places_of).collect();
+        images.read_more(connection, schema, &places, &tokens).await?;
         let rooms = read_rooms(connection, schema, batch, &runs).await?;
         let (own, now, event_log) = (batch.session.id, batch.now, batch.event_log);
         Ok(Self { session, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new() })
@@ -526,10 +542,7 @@ impl<'a> Step<'a> {
         }
         let orphan = self.images.orphan(token).cloned();
         self.free_room(id, key, orphan);
-        self.images.remove_attempt(token);
-        if let Some(image) = self.images.get_mut((id, key)) {
-            image.forget_attempt(self.now);
-        }
+        self.images.release(self.now, (id, key), token);
         // An owner that did not do this itself must see it.
         if let Some(run) = self.runs.get_mut(&id).filter(|run| run.owner.is_some_and(|owner| owner != self.own)) {
             run.version += 1;

@@ -3,7 +3,7 @@
 //! The rows of the runs are locked before, and whoever changes an instance locks its run first: between reading and writing
 //! nobody else changes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -107,7 +107,7 @@ impl Image {
     }
 
     /// What becomes of the instance when its attempt has gone without an outcome.
-    pub(crate) fn forget_attempt(&mut self, now: Time) {
+    fn forget_attempt(&mut self, now: Time) {
         self.live = None;
         let state = match self.row.state {
             TaskState::Restarting => TaskState::None,
@@ -168,6 +168,8 @@ pub(crate) struct Images {
     /// Attempts of instances that are gone.
     orphans: BTreeMap<AttemptToken, (Place, Holding)>,
     gone: Vec<AttemptToken>,
+    /// Runs of attempts that ended without an outcome: those that have ended count their instances again.
+    recounted: BTreeSet<i64>,
     retired: Vec<AttemptToken>,
     started: Vec<AttemptToken>,
     births: BTreeMap<AttemptToken, Birth>,
@@ -216,7 +218,8 @@ impl Images {
         Ok(())
     }
 
-    fn take(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
+    /// Takes a row of the columns that `task_instance/images` has.
+    pub(crate) fn take(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
         let place = (
             RunId(row.try_get(0)?),
             InstanceKey { task: TaskIx(unsigned(row.try_get::<i32, _>(1)?)), map_index: row.try_get(2)? },
@@ -331,6 +334,15 @@ impl Images {
         }
     }
 
+    /// An attempt that counts no longer has ended.
+    pub(crate) fn release(&mut self, now: Time, place: Place, token: AttemptToken) {
+        self.remove_attempt(token);
+        if let Some(image) = self.images.get_mut(&place) {
+            image.forget_attempt(now);
+            self.recounted.insert(place.0.0);
+        }
+    }
+
     /// The outcome of the instance's current attempt.
     pub(crate) fn end(&mut self, place: Place, state: TaskState, end_date: Time, due_at: Option<Time>) {
         let Some(image) = self.images.get_mut(&place) else { return };
@@ -413,7 +425,8 @@ impl Images {
         now: Time,
         scheduler: Option<(i64, i64)>,
     ) -> Result<(), sqlx::Error> {
-        let Self { images, gone, retired, started, births, tries, forgotten, xcoms, skips, events, .. } = self;
+        let Self { images, gone, recounted, retired, started, births, tries, forgotten, xcoms, skips, events, .. } =
+            self;
         let changed: Vec<(Place, Image)> = images.into_iter().filter(|(_, image)| image.is_changed).collect();
         if !retired.is_empty() {
             sqlx::query(schema.sql(sql!("attempt/retire")))
@@ -452,7 +465,7 @@ impl Images {
                 .bind(xcoms.iter().map(|(((_, key), _), _)| int(key.task.0)).collect::<Vec<_>>())
                 .bind(xcoms.iter().map(|(((_, key), _), _)| key.map_index).collect::<Vec<_>>())
                 .bind(xcoms.iter().map(|((_, name), _)| name.as_str()).collect::<Vec<_>>())
-                .bind(xcoms.iter().map(|(_, value)| Json(value)).collect::<Vec<_>>())
+                .bind(xcoms.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>())
                 .bind(now)
                 .execute(&mut *connection)
                 .await?;
@@ -464,6 +477,12 @@ impl Images {
                 .bind(skips.iter().map(|((_, key), _)| int(key.task.0)).collect::<Vec<_>>())
                 .bind(skips.iter().map(|((_, key), _)| key.map_index).collect::<Vec<_>>())
                 .bind(skips.iter().map(|(_, skip)| Json(skip)).collect::<Vec<_>>())
+                .execute(&mut *connection)
+                .await?;
+        }
+        if !recounted.is_empty() {
+            sqlx::query(schema.sql(sql!("dag_run/recount")))
+                .bind(Vec::from_iter(recounted))
                 .execute(&mut *connection)
                 .await?;
         }

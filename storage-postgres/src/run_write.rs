@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use updraft_core::id::{DagVersionId, InstanceKey, RunId, SchedulerId};
 use updraft_core::model::{AuditEntry, DagRun, RunState, TaskState};
@@ -352,7 +351,7 @@ async fn insert_runs(
         .bind(runs.iter().map(|run| run_type_code(run.run_type)).collect::<Vec<_>>())
         .bind(runs.iter().map(|run| run_state_code(run.state)).collect::<Vec<_>>())
         .bind(runs.iter().map(|run| run.external_trigger).collect::<Vec<_>>())
-        .bind(runs.iter().map(|run| Json(&run.conf)).collect::<Vec<_>>())
+        .bind(runs.iter().map(|run| run.conf.to_string()).collect::<Vec<_>>())
         .bind(runs.iter().map(|run| run.note.as_ref().map(|note| note.content.as_str())).collect::<Vec<_>>())
         .bind(runs.iter().map(|run| run.note.as_ref().and_then(|note| note.user.as_deref())).collect::<Vec<_>>())
         .bind(heir.map(|heir| heir.session.id.0))
