@@ -25,24 +25,6 @@ impl Updraft {
     /// The connection must be to the database of the storage. Schedulers find the run within a second of the commit, or at
     /// once if [`PostgresStorage::announce_runs`] is called after it.
     ///
-    /// ```no_run
-    /// use updraft::postgres::{PostgresStorage, sqlx};
-    /// use updraft::{TriggerRequest, Updraft};
-    ///
-    /// async fn order(
-    ///     updraft: &Updraft,
-    ///     storage: &PostgresStorage,
-    ///     database: &sqlx::PgPool,
-    /// ) -> Result<(), Box<dyn std::error::Error>> {
-    ///     let mut transaction = database.begin().await?;
-    ///     sqlx::query("INSERT INTO orders (item) VALUES ($1)").bind("tea").execute(&mut *transaction).await?;
-    ///     updraft.trigger_in(&mut transaction, "ship_order", TriggerRequest::default()).await?;
-    ///     transaction.commit().await?;
-    ///     storage.announce_runs();
-    ///     Ok(())
-    /// }
-    /// ```
-    ///
     /// # Errors
     /// As [`Updraft::trigger`]; `Invalid` if the storage is not a [`PostgresStorage`].
     pub async fn trigger_in(

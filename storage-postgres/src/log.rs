@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Logs of tries, in the database of a [`PostgresStorage`].
 ///
 /// What is appended is written within a second, or by a flush, all logs by one statement: whatever runs, a process writes
-/// logs by one connection. While the database is away, up to 64 MiB wait; what comes beyond is lost, and the log says so. A
-/// log that reaches the limit of [`PostgresSettings::max_log_size`](crate::PostgresSettings::max_log_size) ends there. Logs
+/// logs by one connection. While the database is away, up to 64 MiB wait; what comes beyond is lost, and so may be what a try
+/// that still runs wrote just before the server crashed: the log says so. A log that reaches the limit of [`PostgresSettings::max_log_size`](crate::PostgresSettings::max_log_size) ends there. Logs
 /// are deleted with their run.
 #[derive(Clone)]
 pub struct PostgresLogs {

@@ -20,7 +20,8 @@ const STATEMENT: (usize, usize) = (4 << 20, 10_000);
 /// How many logs without anything new are remembered while nothing waits, and for how many seconds otherwise.
 const REMEMBERED: (usize, u32) = (1_000, 60);
 
-const GAP: &[u8] = b"\n*** Lines are missing here: they came faster than the database took them. ***\n";
+/// Says that lines came faster than the database took them, or were lost when it crashed.
+const GAP: &[u8] = b"\n*** Lines are missing here. ***\n";
 
 /// A run's key, and a task's place.
 pub(super) type Place = (i64, i32);
@@ -111,6 +112,13 @@ impl Log {
                 None => self.pieces.push_back(Piece { since: number, bytes: Vec::new(), is_sent: false }),
             }
         }
+    }
+
+    /// Puts a piece before all that waits.
+    fn say_first(&mut self, bytes: &[u8]) {
+        let since = self.pieces.front().map_or(0, |piece| piece.since);
+        self.pieces.push_front(Piece { since, bytes: bytes.to_vec(), is_sent: false });
+        self.waiting += bytes.len();
     }
 }
 
@@ -246,6 +254,10 @@ impl Buffer {
             let Some(log) = self.logs.get_mut(&key) else { continue };
             match found {
                 Some((place, end)) if !is_full => {
+                    if end < log.start {
+                        log.say_first(GAP);
+                        self.waiting += GAP.len();
+                    }
                     log.place = Some(place);
                     log.start = end;
                 }
