@@ -20,7 +20,7 @@ use crate::PostgresStorage;
 use crate::code::{int, phase_state, run_state, run_state_code};
 use crate::error::{is_collision, is_duplicate, storage_error};
 use crate::hint::News;
-use crate::image::{Birth, Event, Holding, Images, Live, Place, decoded};
+use crate::image::{Asked, Birth, Event, Holding, Images, Live, Place, decoded};
 use crate::scheduler::Session;
 use crate::sql::{Schema, sql};
 use crate::verdict::{stored_verdicts, with_stored};
@@ -109,7 +109,8 @@ impl PostgresStorage {
                     *slot = Some(connection);
                     self.pause_after_collision(collisions).await;
                 }
-                // An attempt of this name is live already: seen to at the next go, because it never happens.
+                // An attempt of the instance or of this name is live already: looked for at the next go only, because it
+                // never happens.
                 Err(Failure::Database(error)) if is_duplicate(&error) && !doubts_tokens => {
                     doubts_tokens = true;
                     *slot = Some(connection);
@@ -132,7 +133,7 @@ impl PostgresStorage {
         };
         let schema = &self.inner.schema;
         let mut transaction = connection.begin().await?;
-        let Some(start) = fence(&mut transaction, schema, batch).await? else {
+        let Some(start) = fence(&mut transaction, schema, batch, doubts_tokens).await? else {
             if let Some(verdicts) = self.resolve(&mut transaction, batch).await? {
                 return Ok(verdicts);
             }
@@ -206,25 +207,41 @@ struct Start {
 }
 
 /// Locks the batch's runs and reads its instances; nothing if the fence did not let the batch through.
-async fn fence(connection: &mut PgConnection, schema: &Schema, batch: &Batch) -> Result<Option<Start>, sqlx::Error> {
+async fn fence(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    batch: &Batch,
+    doubts_tokens: bool,
+) -> Result<Option<Start>, sqlx::Error> {
     let ids: BTreeSet<i64> = batch.transitions.iter().map(|transition| transition.run.0).collect();
-    let places: Vec<Place> = batch.transitions.iter().flat_map(places_of).collect();
+    let mut asked: BTreeMap<Place, Asked> = BTreeMap::new();
+    for transition in &batch.transitions {
+        let asks = asks_of(&transition.change, doubts_tokens);
+        for place in places_of(transition) {
+            let all = asked.entry(place).or_default();
+            all.row |= asks.row;
+            all.attempt |= asks.attempt;
+        }
+    }
+    let run_if = |wanted: bool, run: RunId| wanted.then_some(run.0);
     let rows = sqlx::query(schema.sql(sql!("commit/fence")))
         .bind(batch.session.id.0)
         .bind(int(batch.lane))
         .bind(i64::try_from(batch.session.epoch).unwrap_or(i64::MAX))
         .bind(i64::try_from(batch.sequence).unwrap_or(i64::MAX))
         .bind(ids.into_iter().collect::<Vec<_>>())
-        .bind(places.iter().map(|(run, _)| run.0).collect::<Vec<_>>())
-        .bind(places.iter().map(|(_, key)| int(key.task.0)).collect::<Vec<_>>())
-        .bind(places.iter().map(|(_, key)| key.map_index).collect::<Vec<_>>())
+        .bind(asked.keys().map(|(run, _)| run.0).collect::<Vec<_>>())
+        .bind(asked.keys().map(|(_, key)| int(key.task.0)).collect::<Vec<_>>())
+        .bind(asked.keys().map(|(_, key)| key.map_index).collect::<Vec<_>>())
+        .bind(asked.iter().map(|((run, _), asked)| run_if(asked.row, *run)).collect::<Vec<_>>())
+        .bind(asked.iter().map(|((run, _), asked)| run_if(asked.attempt, *run)).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     let mut is_through = false;
     let mut start = Start { runs: Vec::new(), images: Images::default() };
     for row in rows {
         if row.try_get::<Option<i32>, _>(1)?.is_some() {
-            start.images.take(&row)?;
+            start.images.take_asked(&row, &asked)?;
         } else if row.try_get::<Option<i64>, _>(0)?.is_some() {
             start.runs.push(row);
         } else {
@@ -232,6 +249,16 @@ async fn fence(connection: &mut PgConnection, schema: &Schema, batch: &Batch) ->
         }
     }
     Ok(is_through.then_some(start))
+}
+
+/// What must be known of an instance for a change. An outcome replaces its row; an admission meets a live attempt when it is
+/// written, where that is unique.
+fn asks_of(change: &Change, doubts_tokens: bool) -> Asked {
+    match change {
+        Change::Admit(_) => Asked { row: true, attempt: doubts_tokens },
+        Change::Ended(ended) => Asked { row: ended.state == TaskState::Scheduled, attempt: true },
+        _ => Asked { row: true, attempt: true },
+    }
 }
 
 /// The instances that a transition names.
@@ -325,7 +352,8 @@ impl<'a> Step<'a> {
             .map(|transition| transition.run)
             .collect();
         let of_released = batch.transitions.iter().filter(|transition| released.contains(&transition.run));
-        let places: Vec<Place> = of_released.flat_map(places_of).collect();
+        let mut places: Vec<Place> = of_released.flat_map(places_of).collect();
+        places.extend(images.incomplete());
         images.read_more(connection, schema, &places, &tokens).await?;
         let rooms = read_rooms(connection, schema, batch, &runs).await?;
         let (own, now, event_log) = (batch.session.id, batch.now, batch.event_log);

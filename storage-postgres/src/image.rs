@@ -70,7 +70,8 @@ impl Live {
 pub(crate) struct Image {
     /// The row: while an attempt that counts is live, what was before it.
     pub(crate) row: Try,
-    pub(crate) max_tries: u32,
+    /// Stays as it is if the row was not read, because the outcome of its attempt replaces all else.
+    pub(crate) max_tries: Option<u32>,
     pub(crate) due_at: Option<Time>,
     pub(crate) live: Option<Live>,
     is_changed: bool,
@@ -130,6 +131,13 @@ impl Image {
         last.is_branched_off &= last.state == TaskState::Skipped;
         last
     }
+}
+
+/// What is asked of an instance.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) row: bool,
+    pub(crate) attempt: bool,
 }
 
 /// Where the slots of an attempt count.
@@ -218,25 +226,26 @@ impl Images {
         Ok(())
     }
 
-    /// Takes a row of the columns that `task_instance/images` has.
-    pub(crate) fn take(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
-        let place = (
-            RunId(row.try_get(0)?),
-            InstanceKey { task: TaskIx(unsigned(row.try_get::<i32, _>(1)?)), map_index: row.try_get(2)? },
-        );
-        let live = match row.try_get::<Option<Uuid>, _>(13)? {
-            None => None,
-            Some(token) => Some(Live {
-                token: AttemptToken(token),
-                number: unsigned(row.try_get::<i32, _>(14)?),
-                phase: decoded(phase(row.try_get(15)?))?,
-                is_obsolete: row.try_get(16)?,
-                queued_when: row.try_get(17)?,
-                start_date: row.try_get(18)?,
-                host: row.try_get(19)?,
-                pid: row.try_get(20)?,
-            }),
+    /// Takes a row of the columns that `task_instance/images` has, for an instance whose own row was asked for or not.
+    pub(crate) fn take_asked(&mut self, row: &PgRow, asked: &BTreeMap<Place, Asked>) -> Result<(), sqlx::Error> {
+        let (place, live) = read_live(row)?;
+        let Some(live) = live.filter(|_| asked.get(&place).is_some_and(|asked| !asked.row)) else {
+            return self.take(row);
         };
+        self.places.insert(live.token, place);
+        let image = Image { row: live.as_try(), max_tries: None, due_at: None, live: Some(live), is_changed: false };
+        self.images.insert(place, image);
+        Ok(())
+    }
+
+    /// Instances whose rows were not asked for, but are needed: their attempt counts no longer.
+    pub(crate) fn incomplete(&self) -> Vec<Place> {
+        let is_incomplete = |image: &Image| image.max_tries.is_none() && image.current().is_none();
+        self.images.iter().filter(|(_, image)| is_incomplete(image)).map(|(place, _)| *place).collect()
+    }
+
+    fn take(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
+        let (place, live) = read_live(row)?;
         let state: Option<i16> = row.try_get(3)?;
         let (Some(state), token) = (state, live.as_ref().map(|live| live.token)) else {
             if let Some(live) = live {
@@ -262,7 +271,7 @@ impl Images {
                 host: row.try_get(11)?,
                 pid: row.try_get(12)?,
             },
-            max_tries: unsigned(row.try_get::<i64, _>(5)?),
+            max_tries: Some(unsigned(row.try_get::<i64, _>(5)?)),
             due_at: row.try_get(10)?,
             live,
             is_changed: false,
@@ -383,7 +392,7 @@ impl Images {
     /// Puts the last try into the history; one that is there stays as it is.
     pub(crate) fn archive(&mut self, now: Time, place: Place) {
         if let Some(image) = self.images.get(&place) {
-            self.tries.push((place, image.max_tries, image.archived(now)));
+            self.tries.push((place, image.max_tries.unwrap_or_default(), image.archived(now)));
         }
     }
 
@@ -513,7 +522,7 @@ async fn write_main(
         .bind(changed.iter().map(|(_, image)| task_state_code(image.row.state)).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| image.row.is_branched_off).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| int(image.row.number)).collect::<Vec<_>>())
-        .bind(changed.iter().map(|(_, image)| i64::from(image.max_tries)).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(_, image)| image.max_tries.map(i64::from)).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| image.row.queued_when).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| image.row.start_date).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| image.row.end_date).collect::<Vec<_>>())
@@ -568,6 +577,24 @@ async fn write_tries(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// The place of an instance and its live attempt, from a row of the columns that `task_instance/images` has.
+fn read_live(row: &PgRow) -> Result<(Place, Option<Live>), sqlx::Error> {
+    let key = InstanceKey { task: TaskIx(unsigned(row.try_get::<i32, _>(1)?)), map_index: row.try_get(2)? };
+    let place = (RunId(row.try_get(0)?), key);
+    let Some(token) = row.try_get::<Option<Uuid>, _>(13)? else { return Ok((place, None)) };
+    let live = Live {
+        token: AttemptToken(token),
+        number: unsigned(row.try_get::<i32, _>(14)?),
+        phase: decoded(phase(row.try_get(15)?))?,
+        is_obsolete: row.try_get(16)?,
+        queued_when: row.try_get(17)?,
+        start_date: row.try_get(18)?,
+        host: row.try_get(19)?,
+        pid: row.try_get(20)?,
+    };
+    Ok((place, Some(live)))
 }
 
 /// A row that cannot be understood, as an error of reading it.

@@ -514,7 +514,7 @@ fn amend_instance(
             images.forget_values(place);
             let Some(image) = images.get_mut(place) else { return false };
             image.due_at = None;
-            image.max_tries = image.row.number.saturating_add(*retries);
+            image.max_tries = Some(image.row.number.saturating_add(*retries));
             image.set_state(if is_live { TaskState::Restarting } else { TaskState::None });
             true
         }

@@ -22,10 +22,12 @@ SELECT id, NULL, NULL, state, NULL, version, NULL, NULL, NULL, NULL, NULL, NULL,
     NULL, NULL, NULL, dag_version, NULL, NULL, owner
 FROM runs
 UNION ALL
-SELECT i.run, i.task, i.map_index, i.state, i.try_number, i.max_tries, i.is_branched_off, i.queued_when, i.start_date,
+SELECT k.run, k.task, k.map_index, i.state, i.try_number, i.max_tries, i.is_branched_off, i.queued_when, i.start_date,
     i.end_date, i.due_at, i.host, i.pid,
     a.token, a.try_number, a.phase, a.is_obsolete, a.queued_when, a.start_date, a.host, a.pid,
-    NULL, NULL, NULL, NULL, NULL
-FROM unnest($6::bigint[], $7::int[], $8::int[]) AS k (run, task, map_index)
-JOIN updraft.task_instance i ON i.run = k.run AND i.task = k.task AND i.map_index = k.map_index
-LEFT JOIN updraft.attempt a ON a.run = k.run AND a.task = k.task AND a.map_index = k.map_index
+    a.dag, a.pool_slots, a.task_id, a.pool, NULL
+-- A row or an attempt that nobody asks for has no run here, and costs no probe of the index.
+FROM unnest($6::bigint[], $7::int[], $8::int[], $9::bigint[], $10::bigint[])
+    AS k (run, task, map_index, run_of_row, run_of_attempt)
+LEFT JOIN updraft.task_instance i ON i.run = k.run_of_row AND i.task = k.task AND i.map_index = k.map_index
+LEFT JOIN updraft.attempt a ON a.run = k.run_of_attempt AND a.task = k.task AND a.map_index = k.map_index
