@@ -143,7 +143,7 @@ async fn runs_are_purged_beside_a_scheduler_at_work() {
             updraft.trigger("steps", TriggerRequest::default()).await.expect("a run");
         }
     };
-    within_a_minute(async { tokio::join!(purge, trigger) }).await;
+    within_a_minute(Box::pin(async { tokio::join!(purge, trigger) })).await;
     assert_eq!(gone.load(Ordering::SeqCst), RUNS);
     assert_eq!(storage.dag_runs(&RunQuery::default()).await.expect("runs").total, 0);
     assert_eq!(running.health().scheduler, SchedulerState::Healthy);
