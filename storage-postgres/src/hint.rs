@@ -155,6 +155,11 @@ impl Hints {
         self.known().none_after = Some((read, after));
     }
 
+    /// The connection that listens, once nobody else has it.
+    pub(crate) async fn listener(&self) -> tokio::sync::MutexGuard<'_, Option<PgListener>> {
+        self.listener.lock().await
+    }
+
     fn hear(&self, payload: &str) {
         let Some((sender, news)) = payload.split_once(' ') else { return };
         if sender != self.sender {
@@ -208,7 +213,7 @@ impl PostgresStorage {
     /// Listens for ever, and tells the process what it hears.
     async fn listen(&self) {
         let Inner { hints, schema, schedulers, clock, .. } = self.inner.as_ref();
-        let mut listener = hints.listener.lock().await;
+        let mut listener = hints.listener().await;
         loop {
             let Some(open) = listener.as_mut() else {
                 let opened = async {

@@ -95,6 +95,12 @@ impl PostgresStorage {
     pub async fn close(&self) {
         self.inner.clients.close().await;
         self.inner.writers.close().await;
+        // What listens keeps a connection. If somebody waits for news, that one meets the end; if nobody does, it is given
+        // back here.
+        tokio::select! {
+            () = self.inner.schedulers.close() => {}
+            mut listener = self.inner.hints.listener() => *listener = None,
+        }
         self.inner.schedulers.close().await;
         self.inner.lanes.close().await;
     }
