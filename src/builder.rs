@@ -178,6 +178,13 @@ impl Builder {
         self
     }
 
+    /// How long the scheduler may be silent before others on the same storage take its runs over; 30 s by default.
+    #[must_use]
+    pub fn scheduler_lease(mut self, lease: Duration) -> Self {
+        self.settings.scheduler.lease = lease;
+        self
+    }
+
     /// Whether DAGs that do not say so themselves start paused; not by default.
     #[must_use]
     pub fn dags_are_paused_at_creation(mut self, paused: bool) -> Self {
@@ -199,6 +206,9 @@ impl Builder {
     pub fn build(self) -> Result<Updraft, BuildError> {
         if self.settings.parallelism == 0 {
             return Err(BuildError::Invalid("a parallelism of 0 would never run anything".into()));
+        }
+        if self.settings.scheduler.lease.is_zero() {
+            return Err(BuildError::Invalid("a lease of 0 would never hold".into()));
         }
         let storage = match self.storage {
             Some(storage) => storage,
@@ -375,7 +385,7 @@ impl Updraft {
             registry: Arc::clone(&inner.registry),
             code: Arc::clone(&inner.code),
             renderer: inner.renderer.clone(),
-            store: Arc::new(StorageTaskStore::new(Arc::clone(&inner.storage))),
+            store: Arc::new(StorageTaskStore::new(Arc::clone(&inner.storage), Arc::clone(&inner.clock))),
             logs: Arc::clone(inner.service.logs()),
             clock: Arc::clone(&inner.clock),
         });

@@ -70,7 +70,11 @@ pub(crate) async fn watch(
             _ = stopped.wait_for(Option::is_some) => return Ok(()),
             () = clock.sleep(INTERVAL) => {}
         }
-        scan(&folders, &service).await?;
+        match scan(&folders, &service).await {
+            // What was seen is kept, and taken over once the storage is back.
+            Err(error) if error.is_retryable() => tracing::warn!(%error, "what changed in DAG files has to wait"),
+            result => result?,
+        }
     }
 }
 

@@ -313,7 +313,7 @@ impl Engine {
             registry: Arc::default(),
             code: Arc::clone(&code),
             renderer: None,
-            store: Arc::new(StorageTaskStore::new(storage.clone())),
+            store: Arc::new(StorageTaskStore::new(storage.clone(), clock.clone())),
             logs: Arc::new(MemoryLogs::default()),
             clock: Arc::clone(&clock),
         });

@@ -46,6 +46,9 @@ struct Options {
     /// The name of this server's scheduler: of two with one name, the later takes over at once. HOST:PORT by default.
     #[arg(long, env = "UPDRAFT_NAME")]
     name: Option<String>,
+    /// After how many seconds of silence other servers on the database take over what this one runs.
+    #[arg(long, env = "UPDRAFT_LEASE", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    lease: u64,
     /// The administrator, as USER:PASSWORD; without it, and if there is none yet, a password is made and printed.
     #[arg(long, env = "UPDRAFT_ADMIN", hide_env_values = true)]
     admin: Option<String>,
@@ -101,6 +104,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .clock(clock.clone())
         .storage(storage)
         .scheduler_name(name)
+        .scheduler_lease(Duration::from_secs(options.lease))
         .logs(logs)
         .builtin_operators(operators)
         .parallelism(options.parallelism);

@@ -80,7 +80,7 @@ impl Bed {
             registry: Arc::new(registry),
             code: Arc::new(CodeTasks::default()),
             renderer: Some(Arc::new(TemplateRenderer::new())),
-            store: Arc::new(StorageTaskStore::new(storage.clone())),
+            store: Arc::new(StorageTaskStore::new(storage.clone(), clock.clone())),
             logs: logs.clone(),
             clock,
         });

@@ -64,7 +64,7 @@ impl World {
             registry: Arc::new(registry()),
             code: Arc::new(code),
             renderer: None,
-            store: Arc::new(StorageTaskStore::new(Arc::<MemoryStorage>::clone(&storage))),
+            store: Arc::new(StorageTaskStore::new(Arc::<MemoryStorage>::clone(&storage), clock.clone())),
             logs: Arc::new(FileLogs::new(logs.path()).unwrap()),
             clock: Arc::clone(&clock),
         });

@@ -116,7 +116,7 @@ impl PostgresStorage {
 #[async_trait]
 impl SchedulerStorage for PostgresStorage {
     async fn now(&self) -> Result<DateTime<Utc>> {
-        if let Some(now) = self.known_time() {
+        if let Some(now) = self.fresh_time() {
             return Ok(now);
         }
         let now = sqlx::query(self.inner.schema.sql(sql!("scheduler/now")))

@@ -21,6 +21,12 @@ use crate::settings::PostgresSettings;
 use crate::sql::Schema;
 use crate::version::Versions;
 
+/// How long a scheduler waits for a connection: then it says that the storage is unavailable, and tries again.
+const SCHEDULERS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For how long the database's time is told without asking it: whoever asks for the time also learns that it answers.
+const TIME_TRUSTED: Duration = Duration::from_secs(1);
+
 /// A storage in a PostgreSQL database. Clones share connections.
 #[derive(Clone)]
 pub struct PostgresStorage {
@@ -71,14 +77,15 @@ impl PostgresStorage {
             own_triggers,
             max_log_size,
         } = settings;
-        let pool =
-            |size: u32| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(acquire_timeout);
+        let pool_with =
+            |size: u32, timeout| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(timeout);
+        let pool = |size| pool_with(size, acquire_timeout);
         // Filters that are not given fall away in a plan that knows the parameters.
         let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         let inner = Inner {
             clients: pool(connections).connect_lazy_with(reading),
             writers: pool(connections).connect_lazy_with(pinned(options.clone())),
-            schedulers: pool(scheduler_connections)
+            schedulers: pool_with(scheduler_connections, acquire_timeout.min(SCHEDULERS_TIMEOUT))
                 .connect_lazy_with(pinned(options.clone()).options([("synchronous_commit", "off")])),
             lanes: Lanes::default(),
             versions: Versions::default(),
@@ -148,6 +155,13 @@ impl PostgresStorage {
         let mut time = self.time();
         let shown = time.map_or(now, |known| shown_at(known, monotonic));
         *time = Some((now.max(shown), monotonic));
+    }
+
+    /// The database's time, if it was read a moment ago.
+    pub(crate) fn fresh_time(&self) -> Option<DateTime<Utc>> {
+        let monotonic = self.inner.clock.monotonic();
+        let known = (*self.time()).filter(|(_, read_at)| monotonic.saturating_sub(*read_at) < TIME_TRUSTED);
+        known.map(|known| shown_at(known, monotonic))
     }
 
     /// The database's time, if it was ever read.

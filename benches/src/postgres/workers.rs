@@ -45,7 +45,7 @@ pub async fn work(clock: Arc<dyn Clock>, url: &str, name: &str) {
     let known: Vec<&Workload> = workloads.iter().collect();
     let engine = Engine::start_on(storage.clone(), clock, &known, Limits::default(), scheduler).await;
     // Its end is the end of the parent, or the parent's wish.
-    tokio::io::stdin().read(&mut [0]).await.ok();
+    tokio::io::stdin().read_exact(&mut [0]).await.ok();
     engine.stop().await;
     storage.close().await;
 }

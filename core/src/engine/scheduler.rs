@@ -3,12 +3,12 @@
 mod admission;
 mod machines;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -105,6 +105,10 @@ pub struct Scheduler {
     /// The storage's time and when, by the monotonic clock, it was read.
     now: (DateTime<Utc>, Duration),
     may_claim_more: bool,
+    /// Whether the answer to a claim was lost, and with it perhaps runs that are ours.
+    has_lost_claim: bool,
+    /// Until when, in microseconds of monotonic time, nothing is claimed.
+    no_claims_until: AtomicU64,
     is_stopping: bool,
 }
 
@@ -153,7 +157,9 @@ impl Scheduler {
     ) -> Result<(), EngineError> {
         let patience = Patience::new(&parts, &settings);
         let register = || parts.storage.register_scheduler(&settings.name, settings.lease, &settings.host);
+        let began = parts.clock.monotonic();
         let session = patience.retry(register).await?;
+        let no_claims_until = no_claims_until(began, parts.clock.monotonic(), &settings).unwrap_or_default();
         let now = patience.retry(|| parts.storage.now()).await?;
         let now = (now, parts.clock.monotonic());
         parts.status.set(SchedulerState::Healthy);
@@ -168,6 +174,8 @@ impl Scheduler {
             pending: Vec::new(),
             now,
             may_claim_more: true,
+            has_lost_claim: false,
+            no_claims_until: AtomicU64::new(no_claims_until),
             is_stopping: false,
             parts,
             settings,
@@ -322,19 +330,26 @@ impl Scheduler {
 
     /// Takes runs that nobody runs.
     async fn claim(&mut self) -> Result<(), EngineError> {
+        self.may_claim_more = false;
+        if micros(self.parts.clock.monotonic()) < self.no_claims_until.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let versions: Vec<_> = self.plans.keys().copied().collect();
         let limit = self.settings.claim_limit;
-        let calls = AtomicU32::new(0);
-        let claimed = self
-            .retry(|scheduler| {
-                calls.fetch_add(1, Ordering::Relaxed);
-                scheduler.parts.storage.claim_runs(&scheduler.session, &versions, limit)
-            })
-            .await?;
-        if calls.into_inner() > 1 {
-            // An answer may have been lost, and with it runs that are ours now.
+        let claimed = match self.parts.storage.claim_runs(&self.session, &versions, limit).await {
+            Err(error) if error.is_retryable() => {
+                // Not simply repeated: once the storage is back, it may be too early for a claim.
+                tracing::warn!(%error, "runs cannot be claimed");
+                self.has_lost_claim = true;
+                return self.retry(|scheduler| scheduler.parts.storage.now()).await.map(drop);
+            }
+            result => result.map_err(|error| self.failure(error))?,
+        };
+        if std::mem::take(&mut self.has_lost_claim) {
             let owned = self.retry(|scheduler| scheduler.parts.storage.owned_runs(&scheduler.session)).await?;
-            let unknown: Vec<_> = owned.into_iter().filter(|run| !self.machines.knows(*run)).collect();
+            let given: BTreeSet<_> = claimed.iter().map(|snapshot| snapshot.run.id).collect();
+            let is_unknown = |run: &RunId| !self.machines.knows(*run) && !given.contains(run);
+            let unknown: Vec<_> = owned.into_iter().filter(is_unknown).collect();
             self.reload(&unknown).await?;
         }
         self.may_claim_more = claimed.len() >= limit;
@@ -473,8 +488,35 @@ impl Scheduler {
     where
         F: Future<Output = Result<T, StorageError>>,
     {
-        Patience::new(&self.parts, &self.settings).retry(|| call(self)).await
+        let began = self.parts.clock.monotonic();
+        let result = Patience::new(&self.parts, &self.settings).retry(|| call(self)).await;
+        if let Some(until) = no_claims_until(began, self.parts.clock.monotonic(), &self.settings) {
+            self.no_claims_until.fetch_max(until, Ordering::Relaxed);
+        }
+        result
     }
+
+    fn failure(&self, error: StorageError) -> EngineError {
+        failure(error, &self.settings)
+    }
+}
+
+fn failure(error: StorageError, settings: &SchedulerSettings) -> EngineError {
+    match error {
+        StorageError::Fenced => EngineError::Replaced(settings.name.clone()),
+        error => EngineError::Storage(error),
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Until when nothing may be claimed after a call that took so long: leases of schedulers that live may have passed while
+/// the storage was away, and each of them must have said that it lives before another may take its runs.
+fn no_claims_until(began: Duration, ended: Duration, settings: &SchedulerSettings) -> Option<u64> {
+    let is_long = ended.saturating_sub(began) > settings.lease / 2;
+    is_long.then(|| micros(ended + LONGEST_PAUSE * 2 + settings.lease / 5))
 }
 
 /// Tells the storage that the scheduler lives, apart from the loop, so that a long step does not look like death.
@@ -492,6 +534,9 @@ async fn heartbeats(
     }
 }
 
+/// The longest pause before a call to a storage that was unavailable is repeated.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Repeats a call while the storage is unavailable.
 struct Patience<'a> {
     parts: &'a SchedulerParts,
@@ -508,7 +553,6 @@ impl<'a> Patience<'a> {
         F: Future<Output = Result<T, StorageError>>,
     {
         const FIRST: Duration = Duration::from_millis(10);
-        const LONGEST: Duration = Duration::from_secs(2);
         let mut pause = FIRST;
         loop {
             match call().await {
@@ -523,10 +567,9 @@ impl<'a> Patience<'a> {
                     tracing::warn!(%error, "the storage is unavailable; trying again");
                     self.parts.status.set(SchedulerState::StorageUnavailable);
                     self.parts.clock.sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(StorageError::Fenced) => return Err(EngineError::Replaced(self.settings.name.clone())),
-                Err(error) => return Err(EngineError::Storage(error)),
+                Err(error) => return Err(failure(error, self.settings)),
             }
         }
     }

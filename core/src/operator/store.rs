@@ -1,27 +1,51 @@
 //! What tries read and write, over the storage.
 
 use std::cmp::Reverse;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::TaskStore;
+use crate::clock::Clock;
 use crate::executor::Attempt;
 use crate::model::{Connection, RunState};
 use crate::storage::{OrderBy, PageRequest, Range, RunOrder, RunQuery, Storage, StorageError, XComEntry, XComQuery};
 
-/// The [`TaskStore`] of every executor that can reach the storage.
+/// The [`TaskStore`] of every executor that can reach the storage. While the storage is unavailable its calls wait, so that
+/// no try fails because of that.
 #[derive(Debug, Clone)]
 pub struct StorageTaskStore {
     storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
 }
 
 impl StorageTaskStore {
-    /// Reads and writes of tries over `storage`.
-    pub fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage }
+    /// Reads and writes of tries over `storage`; `clock` is for pauses.
+    pub fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Self {
+        Self { storage, clock }
+    }
+
+    /// Repeats a call while the storage is unavailable. Every call here may be repeated, whether it was carried out or not.
+    async fn retry<T, F>(&self, call: impl Fn() -> F) -> Result<T, StorageError>
+    where
+        F: Future<Output = Result<T, StorageError>>,
+    {
+        const LONGEST: Duration = Duration::from_secs(1);
+        let mut pause = Duration::from_millis(10);
+        loop {
+            match call().await {
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(%error, "a try waits for the storage");
+                    self.clock.sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST);
+                }
+                result => return result,
+            }
+        }
     }
 }
 
@@ -49,12 +73,12 @@ impl TaskStore for StorageTaskStore {
         if !include_prior_dates {
             query.run_id = Some(run_id);
         } else if run_id != attempt.run.run_id {
-            match if_found(self.storage.dag_run(&dag_id, &run_id).await)? {
+            match if_found(self.retry(|| self.storage.dag_run(&dag_id, &run_id)).await)? {
                 Some(run) => until = run.logical_date,
                 None => return Ok(Vec::new()),
             }
         }
-        let mut entries = self.storage.xcoms(&query).await?.items;
+        let mut entries = self.retry(|| self.storage.xcoms(&query)).await?.items;
         if include_prior_dates {
             entries.retain(|entry| entry.run.logical_date <= until);
         }
@@ -63,16 +87,16 @@ impl TaskStore for StorageTaskStore {
     }
 
     async fn set_xcom(&self, attempt: &Attempt, key: &str, value: Value) -> Result<(), StorageError> {
-        let now = self.storage.now().await?;
-        self.storage.set_xcom(now, attempt.token, key, value).await
+        let now = self.retry(|| self.storage.now()).await?;
+        self.retry(|| self.storage.set_xcom(now, attempt.token, key, value.clone())).await
     }
 
     async fn variable(&self, key: &str) -> Result<Option<String>, StorageError> {
-        Ok(if_found(self.storage.variable(key).await)?.map(|variable| variable.value))
+        Ok(if_found(self.retry(|| self.storage.variable(key)).await)?.map(|variable| variable.value))
     }
 
     async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, StorageError> {
-        if_found(self.storage.connection(conn_id).await)
+        if_found(self.retry(|| self.storage.connection(conn_id)).await)
     }
 
     async fn previous_success(&self, attempt: &Attempt) -> Result<Option<[Option<DateTime<Utc>>; 4]>, StorageError> {
@@ -85,17 +109,17 @@ impl TaskStore for StorageTaskStore {
             page: PageRequest { limit: 2, offset: 0 },
             ..RunQuery::default()
         };
-        let runs = self.storage.dag_runs(&query).await?.items;
+        let runs = self.retry(|| self.storage.dag_runs(&query)).await?.items;
         let earlier = runs.into_iter().find(|run| run.logical_date < attempt.run.logical_date);
         Ok(earlier
             .map(|run| [Some(run.data_interval_start), Some(run.data_interval_end), run.start_date, run.end_date]))
     }
 
     async fn set_process(&self, attempt: &Attempt, pid: u32) -> Result<(), StorageError> {
-        self.storage.set_process(attempt.token, pid).await
+        self.retry(|| self.storage.set_process(attempt.token, pid)).await
     }
 
     async fn set_rendered_fields(&self, attempt: &Attempt, fields: Value) -> Result<(), StorageError> {
-        self.storage.set_rendered_fields(attempt.token, fields).await
+        self.retry(|| self.storage.set_rendered_fields(attempt.token, fields.clone())).await
     }
 }

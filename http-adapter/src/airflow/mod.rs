@@ -105,9 +105,9 @@ impl BuildError {
 impl Airflow {
     /// Begins to build the API. Until an authenticator or an anonymous role is set, it refuses everybody.
     pub fn builder(service: Service, clock: Arc<dyn Clock>) -> AirflowBuilder {
-        let host = Host::new(clock, service.ids().clone());
+        let host = Host::new(Arc::clone(&clock), service.ids().clone());
         let token_key = TokenKey::random(service.ids());
-        AirflowBuilder { state: State { service, token_key, scheduler: None }, host }
+        AirflowBuilder { state: State { service, clock, token_key, scheduler: None }, host }
     }
 }
 

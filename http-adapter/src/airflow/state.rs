@@ -1,5 +1,8 @@
 //! What handlers share.
 
+use std::sync::Arc;
+
+use updraft_core::clock::Clock;
 use updraft_core::engine::SchedulerStatus;
 use updraft_core::service::Service;
 
@@ -10,6 +13,8 @@ use super::token::TokenKey;
 pub(crate) struct State {
     /// What callers may ask.
     pub(crate) service: Service,
+    /// For waiting.
+    pub(crate) clock: Arc<dyn Clock>,
     /// Signs the tokens with which callers go on where they stopped.
     pub(crate) token_key: TokenKey,
     /// The scheduler of this process, if it has one.

@@ -1,6 +1,9 @@
 //! Health and version.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::{self, Either};
 use serde_json::{Value, json};
 
 use crate::airflow::State;
@@ -15,12 +18,19 @@ const VERSION: &str = "2.11.2";
 /// A scheduler that was silent for longer is not healthy, as in Airflow.
 const SILENCE: TimeDelta = TimeDelta::seconds(30);
 
+/// A storage that has not answered by then is not healthy.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 pub(super) fn operations() -> Vec<Operation<State>> {
     vec![operation!(get_health, Access::Open, get_health), operation!(get_version, Access::Open, get_version)]
 }
 
 async fn get_health(call: Call) -> Answer {
-    let now = call.state.service.now().await.ok();
+    let now = std::pin::pin!(call.state.service.now());
+    let now = match future::select(now, call.state.clock.sleep(PATIENCE)).await {
+        Either::Left((now, _)) => now.ok(),
+        Either::Right(_) => None,
+    };
     let scheduler = call.state.scheduler.as_ref();
     let heartbeat = scheduler.and_then(|status| status.latest_heartbeat());
     Ok(Reply::json(&health(now, heartbeat)))
