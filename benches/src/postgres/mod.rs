@@ -12,7 +12,7 @@ mod yardstick;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use updraft_core::clock::Clock;
 use updraft_core::engine::SchedulerSettings;
 use updraft_storage_postgres::{PostgresSettings, PostgresStorage};
@@ -22,7 +22,6 @@ use self::server::{Rows, Server};
 use self::yardstick::{Yardstick, p50_p99};
 use crate::engine::{Engine, Limits, Workload};
 use crate::graph::Graph;
-use crate::report::line;
 
 pub use self::counters::check as check_counters;
 pub use self::workers::work;
@@ -220,9 +219,11 @@ pub async fn run(clock: Arc<dyn Clock>, reps: usize, workloads: Vec<String>) {
 }
 
 fn print(workload: &str, name: &str, figures: &Figures) {
-    let figures: Vec<_> =
-        figures.iter().map(|(name, figure)| (*name, json!((figure * 1000.0).round() / 1000.0))).collect();
-    line("postgres", workload, 0, &[&[("line", json!(name))], figures.as_slice()].concat());
+    let mut line = json!({ "bench": "postgres", "workload": workload, "line": name });
+    if let Value::Object(line) = &mut line {
+        line.extend(figures.iter().map(|(name, figure)| ((*name).to_owned(), json!((figure * 1e3).round() / 1e3))));
+    }
+    println!("{line}");
 }
 
 fn medians(samples: &[Figures]) -> Figures {

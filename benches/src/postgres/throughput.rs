@@ -139,17 +139,18 @@ impl Bench {
             ("tasks/s", speed),
             ("% of ceiling", speed / ceiling * 100.0),
             ("CPU us/task, ours", a_task(cost.cpu)),
-            ("PostgreSQL's", a_task(counts.cpu)),
+            ("CPU us/task, PostgreSQL's", a_task(counts.cpu)),
             ("% of time creating", cost.create.as_secs_f64() / cost.total.as_secs_f64() * 100.0),
             ("batches", batches.of_workload as f64),
             ("transactions", counts.transactions as f64),
+            ("transactions/task", counts.transactions as f64 / tasks),
             ("rows/task", written / tasks),
             ("% HOT", in_place / updated.max(1.0) * 100.0),
             ("WAL B/task", counts.wal as f64 / tasks),
             ("peak RSS MB", peak as f64 / 1e6),
             ("ceiling tasks/s", ceiling),
             ("commit us p50", commit[0]),
-            ("p99", commit[1]),
+            ("commit p99", commit[1]),
         ];
         if let Some(in_flight) = case.in_flight() {
             figures.push(("% of in flight a commit", speed * commit[0] / in_flight / 1e4));

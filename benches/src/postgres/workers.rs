@@ -146,7 +146,7 @@ impl Bench {
             ("tasks/s", speed),
             ("% of ceiling", speed / ceiling * 100.0),
             ("CPU us/task, workers'", a_task(cpu)),
-            ("PostgreSQL's", a_task(counts.cpu)),
+            ("CPU us/task, PostgreSQL's", a_task(counts.cpu)),
             ("transactions/task", counts.transactions as f64 / tasks),
             ("tasks tried again", again as f64),
             ("s from kill to end", recovery.map_or(0.0, |(killed, _)| (ended - killed).as_secs_f64())),
