@@ -284,6 +284,7 @@ pub(crate) async fn read_snapshots(
     let versions = storage.inner.versions.get(&mut *connection, schema, versions).await?;
     let mut touched = Vec::new();
     for snapshot in snapshots.values_mut() {
+        storage.inner.versions.remember_run(snapshot.run.id, snapshot.run.dag_version);
         let version = versions.get(&snapshot.run.dag_version.0);
         match version.filter(|_| new.contains(&snapshot.run.id.0)) {
             Some(version) => *snapshot = new_snapshot(snapshot.run.clone(), version),

@@ -1,7 +1,7 @@
 //! Batches of a scheduler's changes: the hot path.
 //!
-//! One transaction, a constant number of statements: the fence and the runs' locks, the instances, the limits' locks, what
-//! they hold, what changed. What each change does is decided in memory, one after another, as the contract says.
+//! One transaction, a constant number of statements: the fence, the locks of runs and limits and the instances; what the
+//! limits hold; what changed. What each change does is decided in memory, one after another, as the contract says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::Mutex;
 use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId};
-use updraft_core::model::{AttemptPhase, Dag, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState};
+use updraft_core::model::{AttemptPhase, Dag, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, StorageError, Transition, Verdict};
 
@@ -21,6 +21,7 @@ use crate::code::{int, phase_state, run_state, run_state_code};
 use crate::error::{is_collision, is_duplicate, storage_error};
 use crate::hint::News;
 use crate::image::{Asked, Birth, Event, Holding, Images, Live, Place, decoded};
+use crate::room::{Needs, Rooms};
 use crate::scheduler::Session;
 use crate::sql::{Schema, sql};
 use crate::verdict::{stored_verdicts, with_stored};
@@ -61,21 +62,6 @@ struct Run {
     dag_version: Arc<Version>,
     has_started: bool,
     is_changed: bool,
-}
-
-/// What a DAG allows, and what is left of it.
-struct DagRoom {
-    is_paused: bool,
-    tasks: i64,
-    runs: i64,
-}
-
-/// What is left of limits.
-#[derive(Default)]
-struct Rooms {
-    dags: BTreeMap<i32, DagRoom>,
-    tasks: BTreeMap<(i32, String), i64>,
-    pools: BTreeMap<String, i64>,
 }
 
 impl PostgresStorage {
@@ -133,7 +119,8 @@ impl PostgresStorage {
         };
         let schema = &self.inner.schema;
         let mut transaction = connection.begin().await?;
-        let Some(start) = fence(&mut transaction, schema, batch, doubts_tokens).await? else {
+        let predicted = Needs::of(batch, |run| self.inner.versions.of_run(run));
+        let Some(start) = fence(&mut transaction, schema, batch, &predicted, doubts_tokens).await? else {
             if let Some(verdicts) = self.resolve(&mut transaction, batch).await? {
                 return Ok(verdicts);
             }
@@ -141,7 +128,7 @@ impl PostgresStorage {
             transaction.commit().await?;
             return Box::pin(self.write_batch(connection, batch, doubts_tokens)).await;
         };
-        let mut step = Step::new(self, &mut transaction, batch, &session, start, doubts_tokens).await?;
+        let mut step = Step::new(self, &mut transaction, batch, &session, start, &predicted, doubts_tokens).await?;
         let verdicts = step.apply(batch);
         let Step { images, runs, bumped, .. } = step;
         let scheduler = (batch.session.id.0, i64::try_from(batch.session.epoch).unwrap_or(i64::MAX));
@@ -161,6 +148,8 @@ impl PostgresStorage {
                 .await?;
         }
         transaction.commit().await?;
+        let ended = runs.iter().filter(|(_, run)| run.state.is_finished()).map(|(id, _)| *id);
+        self.inner.versions.forget_runs(ended);
         if has_bumped {
             self.announce(News::CHANGES);
         }
@@ -204,6 +193,7 @@ struct Start {
     /// Rows of the locked runs.
     runs: Vec<PgRow>,
     images: Images,
+    rooms: Rooms,
 }
 
 /// Locks the batch's runs and reads its instances; nothing if the fence did not let the batch through.
@@ -211,6 +201,7 @@ async fn fence(
     connection: &mut PgConnection,
     schema: &Schema,
     batch: &Batch,
+    predicted: &Needs,
     doubts_tokens: bool,
 ) -> Result<Option<Start>, sqlx::Error> {
     let ids: BTreeSet<i64> = batch.transitions.iter().map(|transition| transition.run.0).collect();
@@ -235,16 +226,18 @@ async fn fence(
         .bind(asked.keys().map(|(_, key)| key.map_index).collect::<Vec<_>>())
         .bind(asked.iter().map(|((run, _), asked)| run_if(asked.row, *run)).collect::<Vec<_>>())
         .bind(asked.iter().map(|((run, _), asked)| run_if(asked.attempt, *run)).collect::<Vec<_>>())
+        .bind(predicted.dags())
+        .bind(predicted.pools())
         .fetch_all(connection)
         .await?;
     let mut is_through = false;
-    let mut start = Start { runs: Vec::new(), images: Images::default() };
+    let mut start = Start { runs: Vec::new(), images: Images::default(), rooms: Rooms::default() };
     for row in rows {
         if row.try_get::<Option<i32>, _>(1)?.is_some() {
             start.images.take_asked(&row, &asked)?;
         } else if row.try_get::<Option<i64>, _>(0)?.is_some() {
             start.runs.push(row);
-        } else {
+        } else if !start.rooms.take_limit(&row, [21, 24, 6, 5, 22, 11])? {
             is_through = true;
         }
     }
@@ -311,10 +304,11 @@ impl<'a> Step<'a> {
         batch: &Batch,
         session: &'a Session,
         start: Start,
+        predicted: &Needs,
         doubts_tokens: bool,
     ) -> Result<Self, Failure> {
         let schema = &storage.inner.schema;
-        let Start { runs: rows, mut images } = start;
+        let Start { runs: rows, mut images, mut rooms } = start;
         let mut ids = Vec::with_capacity(rows.len());
         for row in &rows {
             ids.push(row.try_get::<i64, _>(22)?);
@@ -355,7 +349,9 @@ impl<'a> Step<'a> {
         let mut places: Vec<Place> = of_released.flat_map(places_of).collect();
         places.extend(images.incomplete());
         images.read_more(connection, schema, &places, &tokens).await?;
-        let rooms = read_rooms(connection, schema, batch, &runs).await?;
+        let needs = Needs::of(batch, |run| runs.get(&run).map(|run| Arc::clone(&run.dag_version)));
+        rooms.lock_missing(connection, schema, &needs, predicted).await?;
+        rooms.count(connection, schema, &needs).await?;
         let (own, now, event_log) = (batch.session.id, batch.now, batch.event_log);
         Ok(Self { session, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new() })
     }
@@ -456,7 +452,7 @@ impl<'a> Step<'a> {
         }
         let dag_id = &version.view.dag.dag_id;
         let slots = task.pool_slots.max(1);
-        let Rooms { dags, tasks, pools } = &mut self.rooms;
+        let Rooms { dags, tasks, pools, .. } = &mut self.rooms;
         let dag = dags.get_mut(&version.dag)?;
         let mut of_task = tasks.get_mut(&(version.dag, task.task_id.to_string()));
         let of_pool = pools.get_mut(&task.pool);
@@ -588,7 +584,7 @@ impl<'a> Step<'a> {
             Some(Holding { dag: version.dag, task_id, pool, pool_slots: i64::from(task.pool_slots.max(1)) })
         };
         let Some(holding) = orphan.or_else(of_task) else { return };
-        let Rooms { dags, tasks, pools } = &mut self.rooms;
+        let Rooms { dags, tasks, pools, .. } = &mut self.rooms;
         if let Some(dag) = dags.get_mut(&holding.dag) {
             dag.tasks += 1;
         }
@@ -646,102 +642,6 @@ impl<'a> Step<'a> {
             self.images.log(Event { when, place: (run, key), number, state });
         }
     }
-}
-
-/// Locks the limits that the batch can meet, and then counts, in a statement of its own, what they hold: a count in the
-/// statement of the locks would be of the time before it waited.
-async fn read_rooms(
-    connection: &mut PgConnection,
-    schema: &Schema,
-    batch: &Batch,
-    runs: &BTreeMap<RunId, Run>,
-) -> Result<Rooms, Failure> {
-    let mut dags = BTreeSet::new();
-    let mut pools: BTreeSet<&str> = BTreeSet::new();
-    let mut tasks: BTreeMap<(i32, String), u32> = BTreeMap::new();
-    let mut starts_runs = false;
-    for transition in &batch.transitions {
-        let Some(version) = runs.get(&transition.run).map(|run| &run.dag_version) else { continue };
-        match &transition.change {
-            Change::StartRun => {
-                dags.insert(version.dag);
-                starts_runs = true;
-            }
-            Change::Admit(admission) => {
-                dags.insert(version.dag);
-                let Some(task) = version.view.dag.task(admission.key.task) else { continue };
-                pools.insert(&task.pool);
-                if let Some(most) = task.max_active_tis_per_dag {
-                    tasks.insert((version.dag, task.task_id.to_string()), most);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut rooms = Rooms::default();
-    if dags.is_empty() {
-        return Ok(rooms);
-    }
-    let dags: Vec<i32> = dags.into_iter().collect();
-    let locked = sqlx::query(schema.sql(sql!("commit/lock_limits")))
-        .bind(&dags)
-        .bind(pools.iter().copied().collect::<Vec<_>>())
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut bounded: Vec<&str> = Vec::new();
-    for row in &locked {
-        match row.try_get::<Option<i32>, _>(0)? {
-            Some(dag) => {
-                let room = DagRoom { is_paused: row.try_get(2)?, runs: row.try_get(3)?, tasks: row.try_get(4)? };
-                rooms.dags.insert(dag, room);
-            }
-            None => {
-                let name: &str = row.try_get(1)?;
-                let slots: i32 = row.try_get(5)?;
-                if slots != Pool::UNBOUNDED {
-                    bounded.push(name);
-                }
-                let room = if slots == Pool::UNBOUNDED { i64::MAX } else { i64::from(slots) };
-                rooms.pools.insert(name.to_owned(), room);
-            }
-        }
-    }
-    let counted = sqlx::query(schema.sql(sql!("commit/count_limits")))
-        .bind(&dags)
-        .bind(tasks.keys().map(|(dag, _)| *dag).collect::<Vec<_>>())
-        .bind(tasks.keys().map(|(_, task)| task.as_str()).collect::<Vec<_>>())
-        .bind(bounded)
-        .bind(starts_runs)
-        .fetch_all(&mut *connection)
-        .await?;
-    rooms.tasks = tasks.into_iter().map(|(task, most)| (task, i64::from(most))).collect();
-    for row in &counted {
-        let held: i64 = row.try_get(3)?;
-        match (
-            row.try_get::<Option<i32>, _>(0)?,
-            row.try_get::<Option<String>, _>(1)?,
-            row.try_get::<Option<&str>, _>(2)?,
-        ) {
-            (Some(dag), Some(task), _) => {
-                if let Some(room) = rooms.tasks.get_mut(&(dag, task)) {
-                    *room -= held;
-                }
-            }
-            (Some(dag), None, _) => {
-                if let Some(room) = rooms.dags.get_mut(&dag) {
-                    room.tasks -= held;
-                    room.runs -= row.try_get::<Option<i64>, _>(4)?.unwrap_or(0);
-                }
-            }
-            (None, _, Some(pool)) => {
-                if let Some(room) = rooms.pools.get_mut(pool) {
-                    *room -= held;
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(rooms)
 }
 
 async fn write_runs(

@@ -22,6 +22,7 @@ mod plan_test;
 mod pool;
 mod purge;
 mod registration;
+mod room;
 mod run_write;
 mod scheduler;
 mod secret;

@@ -127,7 +127,10 @@ impl PostgresStorage {
         let mut is_news = false;
         for run in created.iter().flatten() {
             match versions.get(&run.dag_version.0).filter(|_| run.owner.is_some()) {
-                Some(version) => own.push(new_snapshot(run.clone(), version)),
+                Some(version) => {
+                    self.inner.versions.remember_run(run.id, run.dag_version);
+                    own.push(new_snapshot(run.clone(), version));
+                }
                 None => is_news = true,
             }
         }

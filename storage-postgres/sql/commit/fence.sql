@@ -1,4 +1,5 @@
--- Fence and batch number in one; then the runs, sorted; then the instances that the batch touches, as
+-- Fence and batch number in one; then the runs, sorted; then the limits that the batch will meet as far as that is known,
+-- DAGs before pools (one without bound takes no lock); then the instances that the batch touches, as
 -- task_instance/images has them. No row of the fence: replaced, repeated, or out of order.
 -- Where a lock is waited for, instances are those of the time before; but then somebody else has changed the run's version,
 -- and they are of no use anyway.
@@ -8,6 +9,11 @@ WITH fence AS (
     RETURNING 1
 ), runs AS (
     SELECT id, version, owner, state, dag_version FROM updraft.dag_run WHERE id = ANY ($5) ORDER BY id FOR NO KEY UPDATE
+), dags AS (
+    SELECT id, is_paused, max_active_runs, max_active_tasks FROM updraft.dag WHERE id = ANY ($11) ORDER BY id
+    FOR NO KEY UPDATE
+), pools AS (
+    SELECT name, slots FROM updraft.pool WHERE name = ANY ($12) AND slots <> -1 ORDER BY name FOR NO KEY UPDATE
 )
 SELECT NULL::bigint AS run, NULL::int AS task, NULL::int AS map_index, NULL::smallint AS state, NULL::int AS try_number,
     NULL::bigint AS max_tries_or_version, NULL::boolean AS is_branched_off, NULL::timestamptz AS queued_when,
@@ -21,6 +27,14 @@ UNION ALL
 SELECT id, NULL, NULL, state, NULL, version, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     NULL, NULL, NULL, dag_version, NULL, NULL, owner
 FROM runs
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, max_active_runs, is_paused, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL, id, max_active_tasks, NULL, NULL, NULL
+FROM dags
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, slots, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, name, NULL
+FROM (SELECT * FROM pools UNION ALL SELECT name, slots FROM updraft.pool WHERE name = ANY ($12) AND slots = -1) p
 UNION ALL
 SELECT k.run, k.task, k.map_index, i.state, i.try_number, i.max_tries, i.is_branched_off, i.queued_when, i.start_date,
     i.end_date, i.due_at, i.host, i.pid,
