@@ -59,7 +59,7 @@ struct BuilderSettings {
 #[derive(Debug)]
 pub struct Builder {
     storage: Option<Arc<dyn Storage>>,
-    logs: Arc<dyn LogStore>,
+    logs: Option<Arc<dyn LogStore>>,
     registry: Registry,
     renderer: Option<Arc<dyn RenderTemplates>>,
     clock: Arc<dyn Clock>,
@@ -72,7 +72,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             storage: None,
-            logs: Arc::new(MemoryLogs::default()),
+            logs: None,
             registry: Registry::default(),
             renderer: None,
             clock: Arc::new(SystemClock::new()),
@@ -97,10 +97,10 @@ impl Builder {
         self
     }
 
-    /// Where logs are kept; memory by default.
+    /// Where logs are kept; by default in the database if the storage is a `PostgresStorage`, in memory otherwise.
     #[must_use]
     pub fn logs(mut self, logs: Arc<dyn LogStore>) -> Self {
-        self.logs = logs;
+        self.logs = Some(logs);
         self
     }
 
@@ -230,7 +230,8 @@ impl Builder {
         }
         let mut settings = Settings::default();
         settings.dags_are_paused_at_creation = self.settings.dags_are_paused_at_creation;
-        let service = Service::new(Arc::clone(&storage), self.logs, self.ids.clone(), settings);
+        let logs = self.logs.unwrap_or_else(|| logs_beside(storage.as_ref()));
+        let service = Service::new(Arc::clone(&storage), logs, self.ids.clone(), settings);
         let inner = Inner {
             storage,
             service,
@@ -416,6 +417,16 @@ impl Updraft {
         }
         crate::folder::Folders::new(loader, inner.settings.dags_are_paused_at_creation)
     }
+}
+
+/// Where logs are kept if nobody says so.
+fn logs_beside(storage: &dyn Storage) -> Arc<dyn LogStore> {
+    #[cfg(feature = "postgres")]
+    if let Some(postgres) = crate::postgres::storage_of(storage) {
+        return Arc::new(postgres.logs());
+    }
+    let _ = storage;
+    Arc::new(MemoryLogs::default())
 }
 
 /// What the system says of the machine and the user; nothing where it does not know.

@@ -41,6 +41,8 @@ mod declared;
 mod error;
 #[cfg(feature = "yaml")]
 mod folder;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod runnable;
 mod running;
 mod supervisor;
@@ -51,12 +53,6 @@ pub use updraft_http_adapter as http;
 pub use updraft_operators as operators;
 #[cfg(feature = "memory")]
 pub use updraft_storage_memory::MemoryStorage;
-
-/// The storage in a PostgreSQL database.
-#[cfg(feature = "postgres")]
-pub mod postgres {
-    pub use updraft_storage_postgres::{InvalidSettings, PostgresSettings, PostgresStorage, sqlx};
-}
 
 pub use builder::{Builder, Updraft};
 pub use error::{BuildError, StartError};

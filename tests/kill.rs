@@ -253,7 +253,7 @@ async fn kill_again_and_again(wanted: usize, database: &Database, folder: &Path)
         child.kill().expect("a kill");
         child.wait().expect("its end");
         let name = name.clone();
-        let new_name = if kills.len() % 2 == 0 { name.clone() } else { format!("s{index}.{}", kills.len()) };
+        let new_name = if kills.len().is_multiple_of(2) { name.clone() } else { format!("s{index}.{}", kills.len()) };
         processes[index] = Process::start(&new_name, database, folder);
         kills.push(Kill { name, pid, time, hit });
         clock.sleep_until(next).await;

@@ -1,9 +1,10 @@
-//! The engine on the memory storage with tasks that do nothing: real DAGs, real scheduler, real executor.
+//! The engine with tasks that do nothing: real DAGs, real scheduler, real executor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use updraft_core::clock::Clock;
@@ -14,10 +15,7 @@ use updraft_core::id::{DagVersionId, IdSource};
 use updraft_core::log::MemoryLogs;
 use updraft_core::model::{DEFAULT_POOL, DagVersion, RunState, RunType, TaskState};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, StorageTaskStore};
-use updraft_core::storage::{
-    DagRegistration, DagStorage, NewRun, PoolStorage, PoolUpdate, RunQuery, RunStorage, TaskInstanceQuery,
-    TaskInstanceStorage,
-};
+use updraft_core::storage::{DagRegistration, NewRun, PoolUpdate, RunQuery, Storage, TaskInstanceQuery};
 use updraft_storage_memory::MemoryStorage;
 
 use crate::graph::Graph;
@@ -34,6 +32,9 @@ pub struct Witness {
     ran: Vec<AtomicU32>,
     /// When each task ran, in nanoseconds; empty if nobody wants to know.
     at: Vec<AtomicU64>,
+    /// Tasks that hold slots of a pool: how many run, and how many did at most.
+    running: AtomicU32,
+    most_running: AtomicU32,
 }
 
 impl Witness {
@@ -43,6 +44,8 @@ impl Witness {
             clock,
             ran: (0..tasks).map(|_| AtomicU32::new(0)).collect(),
             at: (0..at).map(|_| AtomicU64::new(0)).collect(),
+            running: AtomicU32::new(0),
+            most_running: AtomicU32::new(0),
         }
     }
 
@@ -54,9 +57,47 @@ impl Witness {
         }
     }
 
+    /// Runs for a moment, so that others can run at the same time.
+    async fn runs_a_while(&self, task: usize) {
+        let running = self.running.fetch_add(1, Ordering::AcqRel) + 1;
+        self.most_running.fetch_max(running, Ordering::AcqRel);
+        self.runs(task);
+        tokio::task::yield_now().await;
+        self.running.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many tasks of a pool ran at the same time at most.
+    pub fn most_running(&self) -> u32 {
+        self.most_running.load(Ordering::Acquire)
+    }
+
+    /// Whether this task has run.
+    pub fn has_run(&self, task: usize) -> bool {
+        self.ran.get(task).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
     /// When each task ran last.
     pub fn stamps(&self) -> Vec<Duration> {
         self.at.iter().map(|at| Duration::from_nanos(at.load(Ordering::Relaxed))).collect()
+    }
+}
+
+/// How a workload differs from a DAG that nothing holds back.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether to note when each task ran.
+    pub stamp: bool,
+    /// Of active runs, and of active tasks.
+    pub limit: u32,
+    /// Tasks hold a slot of this pool, and have one of three priorities.
+    pub pool: Option<&'static str>,
+    /// How often a task is tried again, at once.
+    pub retries: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { stamp: false, limit: LIMIT, pool: None, retries: 0 }
     }
 }
 
@@ -80,17 +121,39 @@ impl Workload {
     /// # Panics
     /// If the graph is no DAG.
     pub fn new(name: &'static str, graph: &Graph, runs: usize, stamp: bool, clock: Arc<dyn Clock>) -> Self {
-        let witness = Arc::new(Witness::new(graph.len(), stamp, clock));
+        Self::with(name, graph, runs, Options { stamp, ..Options::default() }, clock)
+    }
+
+    /// A DAG of this shape, of which `runs` run at a time.
+    ///
+    /// # Panics
+    /// If the graph is no DAG.
+    pub fn with(name: &'static str, graph: &Graph, runs: usize, options: Options, clock: Arc<dyn Clock>) -> Self {
+        let witness = Arc::new(Witness::new(graph.len(), options.stamp, clock));
         let dag = DagBuilder::new(format!("{name}-{}", graph.len()).replace([' ', ','], "-"))
-            .max_active_runs(LIMIT)
-            .max_active_tasks(LIMIT);
+            .max_active_runs(options.limit)
+            .max_active_tasks(options.limit);
         let tasks: Vec<_> = (0..graph.len())
             .map(|task| {
                 let witness = Arc::clone(&witness);
-                dag.task(&format!("t{task}"), move |_| {
-                    witness.runs(task);
-                    async { Ok(Outcome::success()) }
-                })
+                let id = format!("t{task}");
+                let handle = match options.pool {
+                    None => dag.task(&id, move |_| {
+                        witness.runs(task);
+                        async { Ok(Outcome::success()) }
+                    }),
+                    Some(pool) => {
+                        let work = move |_| {
+                            let witness = Arc::clone(&witness);
+                            async move {
+                                witness.runs_a_while(task).await;
+                                Ok(Outcome::success())
+                            }
+                        };
+                        dag.task(&id, work).pool(pool).priority_weight(priority(task))
+                    }
+                };
+                if options.retries > 0 { handle.retries(options.retries).retry_delay(Duration::ZERO) } else { handle }
             })
             .collect();
         for (task, upstream) in tasks.iter().zip(&graph.upstream) {
@@ -144,6 +207,11 @@ impl Workload {
     }
 }
 
+/// The priority of a task of a pool: 1, 2 or 3.
+pub fn priority(task: usize) -> i32 {
+    i32::try_from(task % 3).unwrap_or(0) + 1
+}
+
 /// Runs what is registered as code.
 #[derive(Debug)]
 pub struct Here(pub Arc<CodeTasks>);
@@ -154,11 +222,43 @@ impl Runnable for Here {
     }
 }
 
+/// Limits that no DAG declares.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Of the default pool.
+    pub pool_slots: u32,
+    /// Of the executor.
+    pub parallelism: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { pool_slots: LIMIT, parallelism: LIMIT }
+    }
+}
+
+/// A run of a version that somebody triggers for this moment.
+pub fn new_run(version: DagVersionId, date: DateTime<Utc>) -> NewRun {
+    NewRun {
+        dag_version: version,
+        run_id: format!("manual__{}", date.timestamp_micros()),
+        run_type: RunType::Manual,
+        state: RunState::Queued,
+        logical_date: date,
+        data_interval_start: date,
+        data_interval_end: date,
+        external_trigger: true,
+        conf: serde_json::json!({}),
+        note: None,
+        audit: None,
+    }
+}
+
 /// A scheduler with its storage and executor.
 #[derive(Debug)]
 pub struct Engine {
     clock: Arc<dyn Clock>,
-    storage: Arc<MemoryStorage>,
+    storage: Arc<dyn Storage>,
     watched: Arc<Watched>,
     stop: oneshot::Sender<Duration>,
     scheduler: JoinHandle<Result<(), EngineError>>,
@@ -178,13 +278,29 @@ pub struct Cost {
 }
 
 impl Engine {
-    /// An engine that knows these DAGs and has nothing to do.
+    /// An engine on a memory storage that knows these DAGs and has nothing to do.
     ///
     /// # Panics
     /// If it does not come up.
     pub async fn start(clock: Arc<dyn Clock>, workloads: &[&Workload], pool_slots: u32) -> Self {
         let storage = Arc::new(MemoryStorage::new(Arc::clone(&clock)));
-        let slots = PoolUpdate { slots: Some(i32::try_from(pool_slots).unwrap_or(-1)), ..PoolUpdate::default() };
+        let limits = Limits { pool_slots, ..Limits::default() };
+        Self::start_on(storage, clock, workloads, limits, SchedulerSettings::default()).await
+    }
+
+    /// An engine on this storage that knows these DAGs and has nothing to do.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start_on(
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        workloads: &[&Workload],
+        limits: Limits,
+        settings: SchedulerSettings,
+    ) -> Self {
+        let slots = i32::try_from(limits.pool_slots).unwrap_or(-1);
+        let slots = PoolUpdate { slots: Some(slots), ..PoolUpdate::default() };
         storage.update_pool(DEFAULT_POOL, slots, None).await.expect("there is a default pool");
         let code = Arc::new(CodeTasks::default());
         for workload in workloads {
@@ -193,7 +309,7 @@ impl Engine {
         let registrations = workloads.iter().map(|workload| workload.registration()).collect();
         let versions = storage.register_dags(clock.now(), registrations).await.expect("DAGs can be registered");
         let executor = LocalExecutor::new(LocalExecutorParts {
-            parallelism: LIMIT as usize,
+            parallelism: limits.parallelism as usize,
             registry: Arc::default(),
             code: Arc::clone(&code),
             renderer: None,
@@ -213,7 +329,7 @@ impl Engine {
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap_or_default() };
-        let scheduler = tokio::spawn(Scheduler::run(parts, SchedulerSettings::default(), stopped));
+        let scheduler = tokio::spawn(Scheduler::run(parts, settings, stopped));
         while status.latest_heartbeat().is_none() {
             clock.sleep(Duration::from_millis(1)).await;
         }
@@ -221,8 +337,13 @@ impl Engine {
         Self { clock, storage, watched, stop, scheduler, versions, runs: 0 }
     }
 
+    /// The version of the DAG with this number.
+    pub fn version(&self, dag: usize) -> DagVersionId {
+        self.versions[dag]
+    }
+
     /// Its storage.
-    pub fn storage(&self) -> &Arc<MemoryStorage> {
+    pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
     }
 
@@ -234,20 +355,7 @@ impl Engine {
         let now = self.clock.now();
         let new = (0..runs).map(|_| {
             self.runs += 1;
-            let date = now + chrono::TimeDelta::microseconds(self.runs);
-            NewRun {
-                dag_version: self.versions[dag],
-                run_id: format!("manual__{}", self.runs),
-                run_type: RunType::Manual,
-                state: RunState::Queued,
-                logical_date: date,
-                data_interval_start: date,
-                data_interval_end: date,
-                external_trigger: true,
-                conf: serde_json::json!({}),
-                note: None,
-                audit: None,
-            }
+            new_run(self.versions[dag], now + chrono::TimeDelta::microseconds(self.runs))
         });
         let new = new.collect();
         for run in self.storage.create_runs(now, new).await.expect("the storage is there") {
@@ -255,11 +363,26 @@ impl Engine {
         }
     }
 
+    /// What its scheduler writes.
+    pub fn watched(&self) -> &Watched {
+        &self.watched
+    }
+
     /// Creates the runs of a workload, the DAG with this number, and waits for their end.
     ///
     /// # Panics
     /// If a run did not succeed, or a task did not run exactly once: then nothing would have been measured.
     pub async fn carry_out(&mut self, dag: usize, workload: &Workload) -> Cost {
+        let cost = self.carry_out_unchecked(dag, workload).await;
+        self.check(workload).await;
+        cost
+    }
+
+    /// As [`Engine::carry_out`]; whether the tasks ran is left to the caller.
+    ///
+    /// # Panics
+    /// If the runs cannot be created.
+    pub async fn carry_out_unchecked(&mut self, dag: usize, workload: &Workload) -> Cost {
         workload.reset();
         self.watched.expect(workload.runs);
         let cpu = cpu_time();
@@ -269,7 +392,6 @@ impl Engine {
         self.watched.all_ended().await;
         let total = self.clock.monotonic() - start;
         let cpu = cpu_time().saturating_sub(cpu);
-        self.check(workload).await;
         Cost { create, total, cpu }
     }
 

@@ -9,7 +9,7 @@ use updraft_core::clock::Clock;
 use updraft_core::engine::{Plan, RunMachine};
 use updraft_core::id::{DagVersionId, InstanceKey, TaskIx};
 use updraft_core::model::{DagRun, DagVersion, TaskState};
-use updraft_core::storage::{InstanceSnapshot, RunQuery, RunStorage};
+use updraft_core::storage::{InstanceSnapshot, RunQuery};
 
 use crate::engine::{Engine, Workload};
 use crate::graph::Graph;

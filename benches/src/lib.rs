@@ -1,8 +1,9 @@
-//! Updraft's benchmarks: graphs, the engine on the memory storage, and raw tokio on the same graphs.
+//! Updraft's benchmarks: graphs, the engine on both storages, and raw tokio on the same graphs.
 
 pub mod engine;
 pub mod footprint;
 pub mod graph;
+pub mod postgres;
 pub mod raw;
 pub mod report;
 pub mod throughput;

@@ -3,34 +3,58 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use updraft_benches::{footprint, throughput};
+use updraft_benches::{footprint, postgres, throughput};
 use updraft_core::clock::SystemClock;
 
-const USAGE: &str = "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | updraft-bench footprint";
+const USAGE: &str =
+    "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]] | counters";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let clock = Arc::new(SystemClock::new());
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let numbers = |texts: &[String]| texts.iter().map(|text| text.parse().ok()).collect::<Option<Vec<u32>>>();
-    match arguments.first().map(String::as_str) {
-        Some("memory") => {
-            let reps = arguments.get(1).map_or(Some(5), |reps| reps.parse().ok());
+    let reps = arguments.get(1).map_or(Some(5), |reps| reps.parse::<usize>().ok());
+    match (arguments.first().map(String::as_str), reps) {
+        (Some("memory"), Some(reps)) => {
             let only = arguments.get(2).map(String::as_str);
-            let (Some(reps), Some(mut sizes)) = (reps, numbers(arguments.get(3..).unwrap_or_default())) else {
-                eprintln!("{USAGE}");
-                return ExitCode::FAILURE;
+            let Some(mut sizes) = numbers(arguments.get(3..).unwrap_or_default()) else {
+                return usage();
             };
             if sizes.is_empty() {
                 sizes = vec![10, 1_000, 10_000, 100_000];
             }
             throughput::run(clock, reps, only.filter(|only| *only != "all"), &sizes, None).await;
         }
-        Some("footprint") => footprint::run(clock).await,
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::FAILURE;
+        (Some("footprint"), _) => footprint::run(clock).await,
+        (Some("postgres"), Some(reps)) => {
+            let mut workloads = arguments.get(2..).unwrap_or_default().to_vec();
+            if workloads.iter().any(|workload| !postgres::WORKLOADS.contains(&workload.as_str())) {
+                eprintln!("workloads: {}", postgres::WORKLOADS.join(", "));
+                return usage();
+            }
+            if workloads.is_empty() {
+                workloads = postgres::WORKLOADS.map(String::from).into();
+            }
+            // A task of the runtime, as the engine's host is.
+            let measured = tokio::spawn(postgres::run(clock, reps, workloads)).await;
+            measured.expect("what is measured works");
         }
+        (Some("counters"), _) => {
+            let wrong = tokio::spawn(postgres::check_counters(clock)).await.expect("what is measured works");
+            wrong.iter().for_each(|wrong| eprintln!("{wrong}"));
+            return if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        (Some("worker"), _) => {
+            let [_, url, name] = arguments.as_slice() else { return usage() };
+            postgres::work(clock, url, name).await;
+        }
+        _ => return usage(),
     }
     ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::FAILURE
 }

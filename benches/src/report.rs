@@ -42,7 +42,12 @@ pub fn line(bench: &str, shape: &str, tasks: usize, figures: &[(&str, Value)]) {
 
 /// Processor time that all threads of this process have used; zero where `/proc` does not tell.
 pub fn cpu_time() -> Duration {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    cpu_time_of("self")
+}
+
+/// Processor time that all threads of a process have used, which `/proc` knows by this name.
+pub fn cpu_time_of(process: &str) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let used = threads.filter_map(|thread| {
         let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
         stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
@@ -56,4 +61,17 @@ pub fn resident_bytes() -> u64 {
         .ok()
         .and_then(|statm| statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()));
     pages.unwrap_or(0) * 4096
+}
+
+/// Starts the measurement of [`peak_resident_bytes`] anew.
+pub fn reset_peak() {
+    // Where Linux does not let us, the peak is that of the process's whole life.
+    std::fs::write("/proc/self/clear_refs", "5").ok();
+}
+
+/// The most resident memory of this process in bytes; 0 where `/proc` does not tell.
+pub fn peak_resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

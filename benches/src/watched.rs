@@ -2,7 +2,7 @@
 //! what is measured.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,12 +18,25 @@ pub struct Watched {
     inner: Arc<dyn SchedulerStorage>,
     left: AtomicUsize,
     done: Notify,
+    batches: AtomicU64,
+    transitions: AtomicU64,
 }
 
 impl Watched {
     /// Watches this storage.
     pub fn new(inner: Arc<dyn SchedulerStorage>) -> Self {
-        Self { inner, left: AtomicUsize::new(0), done: Notify::new() }
+        Self {
+            inner,
+            left: AtomicUsize::new(0),
+            done: Notify::new(),
+            batches: AtomicU64::new(0),
+            transitions: AtomicU64::new(0),
+        }
+    }
+
+    /// How many batches were written, and how many changes they held.
+    pub fn written(&self) -> (u64, u64) {
+        (self.batches.load(Ordering::Acquire), self.transitions.load(Ordering::Acquire))
     }
 
     /// Says how many runs will end.
@@ -86,6 +99,8 @@ impl SchedulerStorage for Watched {
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
         let verdicts = self.inner.commit(batch).await?;
+        self.batches.fetch_add(1, Ordering::AcqRel);
+        self.transitions.fetch_add(batch.transitions.len() as u64, Ordering::AcqRel);
         let changes = batch.transitions.iter().zip(&verdicts);
         let ended = changes
             .filter(|(one, verdict)| matches!(one.change, Change::EndRun(_)) && **verdict == Verdict::Done)

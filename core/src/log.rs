@@ -64,6 +64,16 @@ pub trait LogStore: Send + Sync + Debug {
     async fn delete_run(&self, dag_id: &str, run_id: &str) -> io::Result<()>;
 }
 
+impl LogChunk {
+    /// The piece at `offset` of at most `max` bytes: whole lines if there is one, whole characters otherwise. `bytes` start at
+    /// `offset`, and are more than `max` if the log goes on.
+    pub fn cut(mut bytes: Vec<u8>, offset: u64, max: usize) -> Self {
+        bytes.truncate(piece_len(&bytes, max));
+        let next_offset = offset.saturating_add(bytes.len() as u64);
+        Self { bytes, next_offset }
+    }
+}
+
 /// How much of `bytes`, which hold at least what was asked for, makes a piece of at most `max` bytes: whole lines if
 /// there is one, whole characters otherwise.
 fn piece_len(bytes: &[u8], max: usize) -> usize {

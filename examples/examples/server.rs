@@ -14,11 +14,11 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use updraft::http::access::{BasicAuthenticator, RoleAuthorizer, hash_password};
 use updraft::http::server::{Limits, Server};
-use updraft::log::FileLogs;
+use updraft::log::{FileLogs, LogStore};
 use updraft::model::User;
 use updraft::operators::OperatorsConfig;
 use updraft::postgres::{PostgresSettings, PostgresStorage};
-use updraft::storage::{Storage, StorageError, Subject};
+use updraft::storage::{SchedulerStorage, Storage, StorageError, Subject};
 use updraft::{MemoryStorage, Updraft};
 
 /// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1.
@@ -58,7 +58,8 @@ struct Options {
     /// Most tries at a time.
     #[arg(long, env = "UPDRAFT_PARALLELISM", default_value_t = 32)]
     parallelism: usize,
-    /// Where logs of tries are kept; a folder of its own in the system's temporary folder by default.
+    /// A folder for logs of tries. By default they are in the database if state is, else in a folder of this process in the
+    /// system's temporary folder.
     #[arg(long, env = "UPDRAFT_LOG_DIR")]
     log_dir: Option<PathBuf>,
     /// How many seconds running tries may take to end when the server stops.
@@ -93,14 +94,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let shipped = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dags"));
     let folders = if options.dags.is_empty() { vec![shipped] } else { options.dags.clone() };
     let own_logs = || std::env::temp_dir().join(format!("updraft-logs-{}", std::process::id()));
-    let logs = FileLogs::new(options.log_dir.clone().unwrap_or_else(own_logs))?;
+    let logs: Arc<dyn LogStore> = match (&options.log_dir, &database) {
+        (Some(folder), _) => Arc::new(FileLogs::new(folder)?),
+        (None, Some(database)) => Arc::new(database.logs()),
+        (None, None) => Arc::new(FileLogs::new(own_logs())?),
+    };
     let operators = OperatorsConfig { python_path: folders.clone(), ..OperatorsConfig::default() };
     let mut builder = Updraft::builder()
         .clock(clock.clone())
         .storage(storage)
         .scheduler_name(name)
         .scheduler_lease(Duration::from_secs(options.lease))
-        .logs(Arc::new(logs))
+        .logs(logs)
         .builtin_operators(operators)
         .parallelism(options.parallelism);
     for folder in &folders {
@@ -155,7 +160,7 @@ async fn database(
     let settings = settings.schema(&options.schema).map_err(|error| format!("--schema: {error}"))?;
     let storage = PostgresStorage::new(settings, clock);
     let usable = match options.no_migrate {
-        true => storage.now().await.map(drop),
+        true => SchedulerStorage::now(&storage).await.map(drop),
         false => storage.migrate().await,
     };
     usable.map_err(|error| match error.source() {

@@ -239,10 +239,7 @@ impl PostgresStorage {
             if live.is_some_and(|live| !live.is_obsolete) {
                 continue;
             }
-            images.remove_attempt(token);
-            if let Some(image) = images.get_mut(place) {
-                image.forget_attempt(now);
-            }
+            images.release(now, place, token);
         }
         images.write(&mut transaction, schema, now, None).await.map_err(storage_error)?;
         transaction.commit().await.map_err(storage_error)
@@ -287,6 +284,7 @@ pub(crate) async fn read_snapshots(
     let versions = storage.inner.versions.get(&mut *connection, schema, versions).await?;
     let mut touched = Vec::new();
     for snapshot in snapshots.values_mut() {
+        storage.inner.versions.remember_run(snapshot.run.id, snapshot.run.dag_version);
         let version = versions.get(&snapshot.run.dag_version.0);
         match version.filter(|_| new.contains(&snapshot.run.id.0)) {
             Some(version) => *snapshot = new_snapshot(snapshot.run.clone(), version),

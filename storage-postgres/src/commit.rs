@@ -1,25 +1,27 @@
 //! Batches of a scheduler's changes: the hot path.
 //!
-//! One transaction, a constant number of statements: the fence and the runs' locks, the instances, the limits' locks, what
-//! they hold, what changed. What each change does is decided in memory, one after another, as the contract says.
+//! One transaction, a constant number of statements: the fence, the locks of runs and limits and the instances; what the
+//! limits hold; what changed. What each change does is decided in memory, one after another, as the contract says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::Mutex;
 use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId};
-use updraft_core::model::{AttemptPhase, Dag, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState};
+use updraft_core::model::{AttemptPhase, Dag, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState};
 use updraft_core::operator::SkipDownstream;
-use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, StorageError, Verdict};
+use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, StorageError, Transition, Verdict};
 
 use crate::PostgresStorage;
 use crate::code::{int, phase_state, run_state, run_state_code};
 use crate::error::{is_collision, is_duplicate, storage_error};
 use crate::hint::News;
-use crate::image::{Birth, Event, Holding, Images, Live, decoded};
+use crate::image::{Asked, Birth, Event, Holding, Images, Live, Place, decoded};
+use crate::room::{Needs, Rooms};
 use crate::scheduler::Session;
 use crate::sql::{Schema, sql};
 use crate::verdict::{stored_verdicts, with_stored};
@@ -62,21 +64,6 @@ struct Run {
     is_changed: bool,
 }
 
-/// What a DAG allows, and what is left of it.
-struct DagRoom {
-    is_paused: bool,
-    tasks: i64,
-    runs: i64,
-}
-
-/// What is left of limits.
-#[derive(Default)]
-struct Rooms {
-    dags: BTreeMap<i32, DagRoom>,
-    tasks: BTreeMap<(i32, String), i64>,
-    pools: BTreeMap<String, i64>,
-}
-
 impl PostgresStorage {
     pub(crate) async fn commit_batch(&self, batch: &Batch) -> Result<Vec<Verdict>> {
         let slot = self.inner.lanes.slot((batch.session.id, batch.lane)).await;
@@ -108,7 +95,8 @@ impl PostgresStorage {
                     *slot = Some(connection);
                     self.pause_after_collision(collisions).await;
                 }
-                // An attempt of this name is live already: seen to at the next go, because it never happens.
+                // An attempt of the instance or of this name is live already: looked for at the next go only, because it
+                // never happens.
                 Err(Failure::Database(error)) if is_duplicate(&error) && !doubts_tokens => {
                     doubts_tokens = true;
                     *slot = Some(connection);
@@ -131,7 +119,8 @@ impl PostgresStorage {
         };
         let schema = &self.inner.schema;
         let mut transaction = connection.begin().await?;
-        let Some(rows) = fence(&mut transaction, schema, batch).await? else {
+        let predicted = Needs::of(batch, |run| self.inner.versions.of_run(run));
+        let Some(start) = fence(&mut transaction, schema, batch, &predicted, doubts_tokens).await? else {
             if let Some(verdicts) = self.resolve(&mut transaction, batch).await? {
                 return Ok(verdicts);
             }
@@ -139,7 +128,7 @@ impl PostgresStorage {
             transaction.commit().await?;
             return Box::pin(self.write_batch(connection, batch, doubts_tokens)).await;
         };
-        let mut step = Step::new(self, &mut transaction, batch, &session, rows, doubts_tokens).await?;
+        let mut step = Step::new(self, &mut transaction, batch, &session, start, &predicted, doubts_tokens).await?;
         let verdicts = step.apply(batch);
         let Step { images, runs, bumped, .. } = step;
         let scheduler = (batch.session.id.0, i64::try_from(batch.session.epoch).unwrap_or(i64::MAX));
@@ -159,6 +148,8 @@ impl PostgresStorage {
                 .await?;
         }
         transaction.commit().await?;
+        let ended = runs.iter().filter(|(_, run)| run.state.is_finished()).map(|(id, _)| *id);
+        self.inner.versions.forget_runs(ended);
         if has_bumped {
             self.announce(News::CHANGES);
         }
@@ -197,30 +188,82 @@ impl PostgresStorage {
     }
 }
 
-/// The locked runs' rows; nothing if the fence did not let the batch through.
+/// What the first statement of a batch reads.
+struct Start {
+    /// Rows of the locked runs.
+    runs: Vec<PgRow>,
+    images: Images,
+    rooms: Rooms,
+}
+
+/// Locks the batch's runs and reads its instances; nothing if the fence did not let the batch through.
 async fn fence(
     connection: &mut PgConnection,
     schema: &Schema,
     batch: &Batch,
-) -> Result<Option<Vec<sqlx::postgres::PgRow>>, sqlx::Error> {
-    let runs: BTreeSet<i64> = batch.transitions.iter().map(|transition| transition.run.0).collect();
-    let mut rows = sqlx::query(schema.sql(sql!("commit/fence")))
+    predicted: &Needs,
+    doubts_tokens: bool,
+) -> Result<Option<Start>, sqlx::Error> {
+    let ids: BTreeSet<i64> = batch.transitions.iter().map(|transition| transition.run.0).collect();
+    let mut asked: BTreeMap<Place, Asked> = BTreeMap::new();
+    for transition in &batch.transitions {
+        let asks = asks_of(&transition.change, doubts_tokens);
+        for place in places_of(transition) {
+            let all = asked.entry(place).or_default();
+            all.row |= asks.row;
+            all.attempt |= asks.attempt;
+        }
+    }
+    let run_if = |wanted: bool, run: RunId| wanted.then_some(run.0);
+    let rows = sqlx::query(schema.sql(sql!("commit/fence")))
         .bind(batch.session.id.0)
         .bind(int(batch.lane))
         .bind(i64::try_from(batch.session.epoch).unwrap_or(i64::MAX))
         .bind(i64::try_from(batch.sequence).unwrap_or(i64::MAX))
-        .bind(runs.into_iter().collect::<Vec<_>>())
+        .bind(ids.into_iter().collect::<Vec<_>>())
+        .bind(asked.keys().map(|(run, _)| run.0).collect::<Vec<_>>())
+        .bind(asked.keys().map(|(_, key)| int(key.task.0)).collect::<Vec<_>>())
+        .bind(asked.keys().map(|(_, key)| key.map_index).collect::<Vec<_>>())
+        .bind(asked.iter().map(|((run, _), asked)| run_if(asked.row, *run)).collect::<Vec<_>>())
+        .bind(asked.iter().map(|((run, _), asked)| run_if(asked.attempt, *run)).collect::<Vec<_>>())
+        .bind(predicted.dags())
+        .bind(predicted.pools())
         .fetch_all(connection)
         .await?;
-    let is_through = match rows.first() {
-        Some(first) => first.try_get::<Option<i64>, _>(0)?.is_none(),
-        None => false,
-    };
-    if !is_through {
-        return Ok(None);
+    let mut is_through = false;
+    let mut start = Start { runs: Vec::new(), images: Images::default(), rooms: Rooms::default() };
+    for row in rows {
+        if row.try_get::<Option<i32>, _>(1)?.is_some() {
+            start.images.take_asked(&row, &asked)?;
+        } else if row.try_get::<Option<i64>, _>(0)?.is_some() {
+            start.runs.push(row);
+        } else if !start.rooms.take_limit(&row, [21, 24, 6, 5, 22, 11])? {
+            is_through = true;
+        }
     }
-    rows.remove(0);
-    Ok(Some(rows))
+    Ok(is_through.then_some(start))
+}
+
+/// What must be known of an instance for a change. An outcome replaces its row; an admission meets a live attempt when it is
+/// written, where that is unique.
+fn asks_of(change: &Change, doubts_tokens: bool) -> Asked {
+    match change {
+        Change::Admit(_) => Asked { row: true, attempt: doubts_tokens },
+        Change::Ended(ended) => Asked { row: ended.state == TaskState::Scheduled, attempt: true },
+        _ => Asked { row: true, attempt: true },
+    }
+}
+
+/// The instances that a transition names.
+fn places_of(transition: &Transition) -> Vec<Place> {
+    let run = transition.run;
+    match &transition.change {
+        Change::Admit(admission) => vec![(run, admission.key)],
+        Change::Ended(ended) => vec![(run, ended.key)],
+        Change::Settle(key, _) | Change::Skip(key) => vec![(run, *key)],
+        Change::Schedule(keys) => keys.iter().map(|key| (run, *key)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Either the answer, or the database did not give one.
@@ -260,22 +303,24 @@ impl<'a> Step<'a> {
         connection: &mut PgConnection,
         batch: &Batch,
         session: &'a Session,
-        rows: Vec<sqlx::postgres::PgRow>,
+        start: Start,
+        predicted: &Needs,
         doubts_tokens: bool,
     ) -> Result<Self, Failure> {
         let schema = &storage.inner.schema;
+        let Start { runs: rows, mut images, mut rooms } = start;
         let mut ids = Vec::with_capacity(rows.len());
         for row in &rows {
-            ids.push(row.try_get::<i64, _>(4)?);
+            ids.push(row.try_get::<i64, _>(22)?);
         }
         let versions = storage.inner.versions.get(&mut *connection, schema, ids).await?;
         let mut runs = BTreeMap::new();
         for row in &rows {
             // A run whose version is gone is as good as deleted.
-            let Some(version) = versions.get(&row.try_get(4)?) else { continue };
+            let Some(version) = versions.get(&row.try_get(22)?) else { continue };
             let run = Run {
-                version: u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0),
-                owner: row.try_get::<Option<i64>, _>(2)?.map(SchedulerId),
+                version: u64::try_from(row.try_get::<i64, _>(5)?).unwrap_or(0),
+                owner: row.try_get::<Option<i64>, _>(25)?.map(SchedulerId),
                 state: decoded(run_state(row.try_get(3)?))?,
                 dag_version: Arc::clone(version),
                 has_started: false,
@@ -283,35 +328,30 @@ impl<'a> Step<'a> {
             };
             runs.insert(RunId(row.try_get(0)?), run);
         }
-        let mut places = Vec::new();
-        let mut tokens = Vec::new();
-        for transition in &batch.transitions {
-            let run = transition.run;
-            match &transition.change {
-                Change::Admit(admission) => {
-                    places.push((run, admission.key));
-                    tokens.extend(doubts_tokens.then_some(admission.token));
-                }
-                Change::Ended(ended) => places.push((run, ended.key)),
-                Change::Settle(key, _) | Change::Skip(key) => places.push((run, *key)),
-                Change::Schedule(keys) => places.extend(keys.iter().map(|key| (run, *key))),
-                Change::Started(token) | Change::Release(token) => tokens.push(*token),
-                _ => {}
-            }
-        }
-        let mut images = Images::read(connection, schema, &places, &tokens).await?;
-        let elsewhere: Vec<AttemptToken> = batch
+        let tokens: Vec<AttemptToken> = batch
             .transitions
             .iter()
             .filter_map(|transition| match &transition.change {
+                Change::Started(token) | Change::Release(token) => Some(*token),
                 Change::Ended(ended) if images.find(ended.token).is_none() => Some(ended.token),
+                Change::Admit(admission) if doubts_tokens => Some(admission.token),
                 _ => None,
             })
             .collect();
-        if !elsewhere.is_empty() {
-            images.read_more(connection, schema, &[], &elsewhere).await?;
-        }
-        let rooms = read_rooms(connection, schema, batch, &runs).await?;
+        // A release holds whatever the run's version is: what it meets is read under the lock.
+        let released: BTreeSet<RunId> = batch
+            .transitions
+            .iter()
+            .filter(|transition| matches!(transition.change, Change::Release(_)))
+            .map(|transition| transition.run)
+            .collect();
+        let of_released = batch.transitions.iter().filter(|transition| released.contains(&transition.run));
+        let mut places: Vec<Place> = of_released.flat_map(places_of).collect();
+        places.extend(images.incomplete());
+        images.read_more(connection, schema, &places, &tokens).await?;
+        let needs = Needs::of(batch, |run| runs.get(&run).map(|run| Arc::clone(&run.dag_version)));
+        rooms.lock_missing(connection, schema, &needs, predicted).await?;
+        rooms.count(connection, schema, &needs).await?;
         let (own, now, event_log) = (batch.session.id, batch.now, batch.event_log);
         Ok(Self { session, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new() })
     }
@@ -412,7 +452,7 @@ impl<'a> Step<'a> {
         }
         let dag_id = &version.view.dag.dag_id;
         let slots = task.pool_slots.max(1);
-        let Rooms { dags, tasks, pools } = &mut self.rooms;
+        let Rooms { dags, tasks, pools, .. } = &mut self.rooms;
         let dag = dags.get_mut(&version.dag)?;
         let mut of_task = tasks.get_mut(&(version.dag, task.task_id.to_string()));
         let of_pool = pools.get_mut(&task.pool);
@@ -526,10 +566,7 @@ impl<'a> Step<'a> {
         }
         let orphan = self.images.orphan(token).cloned();
         self.free_room(id, key, orphan);
-        self.images.remove_attempt(token);
-        if let Some(image) = self.images.get_mut((id, key)) {
-            image.forget_attempt(self.now);
-        }
+        self.images.release(self.now, (id, key), token);
         // An owner that did not do this itself must see it.
         if let Some(run) = self.runs.get_mut(&id).filter(|run| run.owner.is_some_and(|owner| owner != self.own)) {
             run.version += 1;
@@ -547,7 +584,7 @@ impl<'a> Step<'a> {
             Some(Holding { dag: version.dag, task_id, pool, pool_slots: i64::from(task.pool_slots.max(1)) })
         };
         let Some(holding) = orphan.or_else(of_task) else { return };
-        let Rooms { dags, tasks, pools } = &mut self.rooms;
+        let Rooms { dags, tasks, pools, .. } = &mut self.rooms;
         if let Some(dag) = dags.get_mut(&holding.dag) {
             dag.tasks += 1;
         }
@@ -605,102 +642,6 @@ impl<'a> Step<'a> {
             self.images.log(Event { when, place: (run, key), number, state });
         }
     }
-}
-
-/// Locks the limits that the batch can meet, and then counts, in a statement of its own, what they hold: a count in the
-/// statement of the locks would be of the time before it waited.
-async fn read_rooms(
-    connection: &mut PgConnection,
-    schema: &Schema,
-    batch: &Batch,
-    runs: &BTreeMap<RunId, Run>,
-) -> Result<Rooms, Failure> {
-    let mut dags = BTreeSet::new();
-    let mut pools: BTreeSet<&str> = BTreeSet::new();
-    let mut tasks: BTreeMap<(i32, String), u32> = BTreeMap::new();
-    let mut starts_runs = false;
-    for transition in &batch.transitions {
-        let Some(version) = runs.get(&transition.run).map(|run| &run.dag_version) else { continue };
-        match &transition.change {
-            Change::StartRun => {
-                dags.insert(version.dag);
-                starts_runs = true;
-            }
-            Change::Admit(admission) => {
-                dags.insert(version.dag);
-                let Some(task) = version.view.dag.task(admission.key.task) else { continue };
-                pools.insert(&task.pool);
-                if let Some(most) = task.max_active_tis_per_dag {
-                    tasks.insert((version.dag, task.task_id.to_string()), most);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut rooms = Rooms::default();
-    if dags.is_empty() {
-        return Ok(rooms);
-    }
-    let dags: Vec<i32> = dags.into_iter().collect();
-    let locked = sqlx::query(schema.sql(sql!("commit/lock_limits")))
-        .bind(&dags)
-        .bind(pools.iter().copied().collect::<Vec<_>>())
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut bounded: Vec<&str> = Vec::new();
-    for row in &locked {
-        match row.try_get::<Option<i32>, _>(0)? {
-            Some(dag) => {
-                let room = DagRoom { is_paused: row.try_get(2)?, runs: row.try_get(3)?, tasks: row.try_get(4)? };
-                rooms.dags.insert(dag, room);
-            }
-            None => {
-                let name: &str = row.try_get(1)?;
-                let slots: i32 = row.try_get(5)?;
-                if slots != Pool::UNBOUNDED {
-                    bounded.push(name);
-                }
-                let room = if slots == Pool::UNBOUNDED { i64::MAX } else { i64::from(slots) };
-                rooms.pools.insert(name.to_owned(), room);
-            }
-        }
-    }
-    let counted = sqlx::query(schema.sql(sql!("commit/count_limits")))
-        .bind(&dags)
-        .bind(tasks.keys().map(|(dag, _)| *dag).collect::<Vec<_>>())
-        .bind(tasks.keys().map(|(_, task)| task.as_str()).collect::<Vec<_>>())
-        .bind(bounded)
-        .bind(starts_runs)
-        .fetch_all(&mut *connection)
-        .await?;
-    rooms.tasks = tasks.into_iter().map(|(task, most)| (task, i64::from(most))).collect();
-    for row in &counted {
-        let held: i64 = row.try_get(3)?;
-        match (
-            row.try_get::<Option<i32>, _>(0)?,
-            row.try_get::<Option<String>, _>(1)?,
-            row.try_get::<Option<&str>, _>(2)?,
-        ) {
-            (Some(dag), Some(task), _) => {
-                if let Some(room) = rooms.tasks.get_mut(&(dag, task)) {
-                    *room -= held;
-                }
-            }
-            (Some(dag), None, _) => {
-                if let Some(room) = rooms.dags.get_mut(&dag) {
-                    room.tasks -= held;
-                    room.runs -= row.try_get::<Option<i64>, _>(4)?.unwrap_or(0);
-                }
-            }
-            (None, _, Some(pool)) => {
-                if let Some(room) = rooms.pools.get_mut(pool) {
-                    *room -= held;
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(rooms)
 }
 
 async fn write_runs(

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::types::Json;
-use sqlx::{PgConnection, Postgres, Row, Transaction};
+use sqlx::{PgConnection, Postgres, Row};
 use updraft_core::id::{DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
 use updraft_core::model::{AuditEntry, DagRun, Note};
 use updraft_core::storage::{
@@ -69,12 +69,6 @@ pub(crate) fn is_storable(text: &str) -> bool {
 /// Texts of a filter.
 pub(crate) fn texts(filter: Option<&BTreeSet<String>>) -> Option<Vec<String>> {
     filter.map(|texts| texts.iter().filter(|text| is_storable(text)).cloned().collect())
-}
-
-/// A transaction in which all statements see the same.
-pub(crate) async fn snapshot(storage: &PostgresStorage) -> Result<Transaction<'static, Postgres>> {
-    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    storage.inner.clients.begin_with(begin).await.map_err(storage_error)
 }
 
 /// Runs by key; those that do not exist are left out.
@@ -211,7 +205,7 @@ impl RunStorage for PostgresStorage {
 
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>> {
         let schema = &self.inner.schema;
-        let mut tx = snapshot(self).await?;
+        let mut tx = self.snapshot().await?;
         let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
         let run_ids = texts(query.run_ids.as_ref());
         let filter = RunFilter::find(&mut tx, schema, dags, readable, run_ids, query.logical_date).await?;

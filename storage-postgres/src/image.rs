@@ -3,7 +3,7 @@
 //! The rows of the runs are locked before, and whoever changes an instance locks its run first: between reading and writing
 //! nobody else changes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -70,7 +70,8 @@ impl Live {
 pub(crate) struct Image {
     /// The row: while an attempt that counts is live, what was before it.
     pub(crate) row: Try,
-    pub(crate) max_tries: u32,
+    /// Stays as it is if the row was not read, because the outcome of its attempt replaces all else.
+    pub(crate) max_tries: Option<u32>,
     pub(crate) due_at: Option<Time>,
     pub(crate) live: Option<Live>,
     is_changed: bool,
@@ -107,7 +108,7 @@ impl Image {
     }
 
     /// What becomes of the instance when its attempt has gone without an outcome.
-    pub(crate) fn forget_attempt(&mut self, now: Time) {
+    fn forget_attempt(&mut self, now: Time) {
         self.live = None;
         let state = match self.row.state {
             TaskState::Restarting => TaskState::None,
@@ -130,6 +131,13 @@ impl Image {
         last.is_branched_off &= last.state == TaskState::Skipped;
         last
     }
+}
+
+/// What is asked of an instance.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) row: bool,
+    pub(crate) attempt: bool,
 }
 
 /// Where the slots of an attempt count.
@@ -168,6 +176,8 @@ pub(crate) struct Images {
     /// Attempts of instances that are gone.
     orphans: BTreeMap<AttemptToken, (Place, Holding)>,
     gone: Vec<AttemptToken>,
+    /// Runs of attempts that ended without an outcome: those that have ended count their instances again.
+    recounted: BTreeSet<i64>,
     retired: Vec<AttemptToken>,
     started: Vec<AttemptToken>,
     births: BTreeMap<AttemptToken, Birth>,
@@ -216,24 +226,26 @@ impl Images {
         Ok(())
     }
 
-    fn take(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
-        let place = (
-            RunId(row.try_get(0)?),
-            InstanceKey { task: TaskIx(unsigned(row.try_get::<i32, _>(1)?)), map_index: row.try_get(2)? },
-        );
-        let live = match row.try_get::<Option<Uuid>, _>(13)? {
-            None => None,
-            Some(token) => Some(Live {
-                token: AttemptToken(token),
-                number: unsigned(row.try_get::<i32, _>(14)?),
-                phase: decoded(phase(row.try_get(15)?))?,
-                is_obsolete: row.try_get(16)?,
-                queued_when: row.try_get(17)?,
-                start_date: row.try_get(18)?,
-                host: row.try_get(19)?,
-                pid: row.try_get(20)?,
-            }),
+    /// Takes a row of the columns that `task_instance/images` has, for an instance whose own row was asked for or not.
+    pub(crate) fn take_asked(&mut self, row: &PgRow, asked: &BTreeMap<Place, Asked>) -> Result<(), sqlx::Error> {
+        let (place, live) = read_live(row)?;
+        let Some(live) = live.filter(|_| asked.get(&place).is_some_and(|asked| !asked.row)) else {
+            return self.take(row);
         };
+        self.places.insert(live.token, place);
+        let image = Image { row: live.as_try(), max_tries: None, due_at: None, live: Some(live), is_changed: false };
+        self.images.insert(place, image);
+        Ok(())
+    }
+
+    /// Instances whose rows were not asked for, but are needed: their attempt counts no longer.
+    pub(crate) fn incomplete(&self) -> Vec<Place> {
+        let is_incomplete = |image: &Image| image.max_tries.is_none() && image.current().is_none();
+        self.images.iter().filter(|(_, image)| is_incomplete(image)).map(|(place, _)| *place).collect()
+    }
+
+    fn take(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
+        let (place, live) = read_live(row)?;
         let state: Option<i16> = row.try_get(3)?;
         let (Some(state), token) = (state, live.as_ref().map(|live| live.token)) else {
             if let Some(live) = live {
@@ -259,7 +271,7 @@ impl Images {
                 host: row.try_get(11)?,
                 pid: row.try_get(12)?,
             },
-            max_tries: unsigned(row.try_get::<i64, _>(5)?),
+            max_tries: Some(unsigned(row.try_get::<i64, _>(5)?)),
             due_at: row.try_get(10)?,
             live,
             is_changed: false,
@@ -331,6 +343,15 @@ impl Images {
         }
     }
 
+    /// An attempt that counts no longer has ended.
+    pub(crate) fn release(&mut self, now: Time, place: Place, token: AttemptToken) {
+        self.remove_attempt(token);
+        if let Some(image) = self.images.get_mut(&place) {
+            image.forget_attempt(now);
+            self.recounted.insert(place.0.0);
+        }
+    }
+
     /// The outcome of the instance's current attempt.
     pub(crate) fn end(&mut self, place: Place, state: TaskState, end_date: Time, due_at: Option<Time>) {
         let Some(image) = self.images.get_mut(&place) else { return };
@@ -371,7 +392,7 @@ impl Images {
     /// Puts the last try into the history; one that is there stays as it is.
     pub(crate) fn archive(&mut self, now: Time, place: Place) {
         if let Some(image) = self.images.get(&place) {
-            self.tries.push((place, image.max_tries, image.archived(now)));
+            self.tries.push((place, image.max_tries.unwrap_or_default(), image.archived(now)));
         }
     }
 
@@ -413,7 +434,8 @@ impl Images {
         now: Time,
         scheduler: Option<(i64, i64)>,
     ) -> Result<(), sqlx::Error> {
-        let Self { images, gone, retired, started, births, tries, forgotten, xcoms, skips, events, .. } = self;
+        let Self { images, gone, recounted, retired, started, births, tries, forgotten, xcoms, skips, events, .. } =
+            self;
         let changed: Vec<(Place, Image)> = images.into_iter().filter(|(_, image)| image.is_changed).collect();
         if !retired.is_empty() {
             sqlx::query(schema.sql(sql!("attempt/retire")))
@@ -452,7 +474,7 @@ impl Images {
                 .bind(xcoms.iter().map(|(((_, key), _), _)| int(key.task.0)).collect::<Vec<_>>())
                 .bind(xcoms.iter().map(|(((_, key), _), _)| key.map_index).collect::<Vec<_>>())
                 .bind(xcoms.iter().map(|((_, name), _)| name.as_str()).collect::<Vec<_>>())
-                .bind(xcoms.iter().map(|(_, value)| Json(value)).collect::<Vec<_>>())
+                .bind(xcoms.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>())
                 .bind(now)
                 .execute(&mut *connection)
                 .await?;
@@ -464,6 +486,12 @@ impl Images {
                 .bind(skips.iter().map(|((_, key), _)| int(key.task.0)).collect::<Vec<_>>())
                 .bind(skips.iter().map(|((_, key), _)| key.map_index).collect::<Vec<_>>())
                 .bind(skips.iter().map(|(_, skip)| Json(skip)).collect::<Vec<_>>())
+                .execute(&mut *connection)
+                .await?;
+        }
+        if !recounted.is_empty() {
+            sqlx::query(schema.sql(sql!("dag_run/recount")))
+                .bind(Vec::from_iter(recounted))
                 .execute(&mut *connection)
                 .await?;
         }
@@ -494,7 +522,7 @@ async fn write_main(
         .bind(changed.iter().map(|(_, image)| task_state_code(image.row.state)).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| image.row.is_branched_off).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| int(image.row.number)).collect::<Vec<_>>())
-        .bind(changed.iter().map(|(_, image)| i64::from(image.max_tries)).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(_, image)| image.max_tries.map(i64::from)).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| image.row.queued_when).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| image.row.start_date).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, image)| image.row.end_date).collect::<Vec<_>>())
@@ -549,6 +577,24 @@ async fn write_tries(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// The place of an instance and its live attempt, from a row of the columns that `task_instance/images` has.
+fn read_live(row: &PgRow) -> Result<(Place, Option<Live>), sqlx::Error> {
+    let key = InstanceKey { task: TaskIx(unsigned(row.try_get::<i32, _>(1)?)), map_index: row.try_get(2)? };
+    let place = (RunId(row.try_get(0)?), key);
+    let Some(token) = row.try_get::<Option<Uuid>, _>(13)? else { return Ok((place, None)) };
+    let live = Live {
+        token: AttemptToken(token),
+        number: unsigned(row.try_get::<i32, _>(14)?),
+        phase: decoded(phase(row.try_get(15)?))?,
+        is_obsolete: row.try_get(16)?,
+        queued_when: row.try_get(17)?,
+        start_date: row.try_get(18)?,
+        host: row.try_get(19)?,
+        pid: row.try_get(20)?,
+    };
+    Ok((place, Some(live)))
 }
 
 /// A row that cannot be understood, as an error of reading it.

@@ -14,12 +14,15 @@ mod event_log;
 mod hint;
 mod image;
 mod import_error;
+mod log;
 mod migrate;
 mod page;
 #[cfg(test)]
 mod plan_test;
 mod pool;
+mod purge;
 mod registration;
+mod room;
 mod run_write;
 mod scheduler;
 mod secret;
@@ -32,6 +35,8 @@ mod verdict;
 mod version;
 mod xcom;
 
+pub use log::PostgresLogs;
+pub use purge::{PurgeRequest, Purged};
 pub use settings::{InvalidSettings, PostgresSettings};
 pub use sqlx;
 pub use storage::PostgresStorage;

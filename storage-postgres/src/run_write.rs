@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use updraft_core::id::{DagVersionId, InstanceKey, RunId, SchedulerId};
 use updraft_core::model::{AuditEntry, DagRun, RunState, TaskState};
@@ -75,6 +74,42 @@ impl PostgresStorage {
         }
     }
 
+    /// Creates runs in a transaction of the host, as
+    /// [`RunStorage::create_runs`](updraft_core::storage::RunStorage::create_runs) does in one of its own: they exist once
+    /// the host commits. Whatever this answers, the transaction can go on. It should end soon: whoever creates a run of the
+    /// same logical date or text id waits for it.
+    ///
+    /// Nothing is announced. Schedulers find the runs within a second, or at once if
+    /// [`PostgresStorage::announce_runs`] is called after the commit.
+    ///
+    /// # Errors
+    /// As of `create_runs`; the connection must be in a transaction. If that is `REPEATABLE READ` or stricter and met
+    /// another, `Unavailable`: the host tries all of it again.
+    pub async fn create_runs_in(
+        &self,
+        transaction: &mut PgConnection,
+        now: DateTime<Utc>,
+        runs: Vec<NewRun>,
+    ) -> Result<Vec<Result<DagRun>>> {
+        sqlx::raw_sql("SAVEPOINT updraft_runs").execute(&mut *transaction).await.map_err(storage_error)?;
+        let created = self.create_in(transaction, now, &runs, None).await;
+        let end = match created {
+            Ok(_) => "RELEASE SAVEPOINT updraft_runs",
+            Err(_) => "ROLLBACK TO SAVEPOINT updraft_runs; RELEASE SAVEPOINT updraft_runs",
+        };
+        let ended = sqlx::raw_sql(end).execute(transaction).await;
+        match created {
+            Ok((created, _)) => ended.map(|_| created).map_err(storage_error),
+            Err(Failure::Database(error)) => Err(storage_error(error)),
+            Err(Failure::Storage(error)) => Err(error),
+        }
+    }
+
+    /// Tells schedulers, also of other processes, that there may be new runs.
+    pub fn announce_runs(&self) {
+        self.announce(News::RUNS);
+    }
+
     /// The scheduler of this process, if there is just one.
     fn heir(&self) -> Option<Heir> {
         if !self.inner.own_triggers {
@@ -92,7 +127,10 @@ impl PostgresStorage {
         let mut is_news = false;
         for run in created.iter().flatten() {
             match versions.get(&run.dag_version.0).filter(|_| run.owner.is_some()) {
-                Some(version) => own.push(new_snapshot(run.clone(), version)),
+                Some(version) => {
+                    self.inner.versions.remember_run(run.id, run.dag_version);
+                    own.push(new_snapshot(run.clone(), version));
+                }
                 None => is_news = true,
             }
         }
@@ -316,7 +354,7 @@ async fn insert_runs(
         .bind(runs.iter().map(|run| run_type_code(run.run_type)).collect::<Vec<_>>())
         .bind(runs.iter().map(|run| run_state_code(run.state)).collect::<Vec<_>>())
         .bind(runs.iter().map(|run| run.external_trigger).collect::<Vec<_>>())
-        .bind(runs.iter().map(|run| Json(&run.conf)).collect::<Vec<_>>())
+        .bind(runs.iter().map(|run| run.conf.to_string()).collect::<Vec<_>>())
         .bind(runs.iter().map(|run| run.note.as_ref().map(|note| note.content.as_str())).collect::<Vec<_>>())
         .bind(runs.iter().map(|run| run.note.as_ref().and_then(|note| note.user.as_deref())).collect::<Vec<_>>())
         .bind(heir.map(|heir| heir.session.id.0))
@@ -479,7 +517,7 @@ fn amend_instance(
             images.forget_values(place);
             let Some(image) = images.get_mut(place) else { return false };
             image.due_at = None;
-            image.max_tries = image.row.number.saturating_add(*retries);
+            image.max_tries = Some(image.row.number.saturating_add(*retries));
             image.set_state(if is_live { TaskState::Restarting } else { TaskState::None });
             true
         }

@@ -22,6 +22,7 @@ pub struct PostgresSettings {
     pub(crate) acquire_timeout: Duration,
     pub(crate) notifications: bool,
     pub(crate) own_triggers: bool,
+    pub(crate) max_log_size: u64,
 }
 
 impl PostgresSettings {
@@ -45,6 +46,7 @@ impl PostgresSettings {
             acquire_timeout: Duration::from_secs(10),
             notifications: true,
             own_triggers: true,
+            max_log_size: 16 << 20,
         }
     }
 
@@ -85,6 +87,13 @@ impl PostgresSettings {
     #[must_use]
     pub fn own_triggers(mut self, own: bool) -> Self {
         self.own_triggers = own;
+        self
+    }
+
+    /// Most bytes of a try's log in the database; 16 MiB by default. A line says where a longer one was cut.
+    #[must_use]
+    pub fn max_log_size(mut self, bytes: u64) -> Self {
+        self.max_log_size = bytes;
         self
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct Inner {
     /// Sessions that were registered through this storage, by scheduler.
     pub(crate) sessions: Mutex<BTreeMap<SchedulerId, Session>>,
     pub(crate) own_triggers: bool,
+    pub(crate) max_log_size: u64,
     options: PgConnectOptions,
     /// The database's time, and the monotonic time at which it was read.
     time: Mutex<Option<(DateTime<Utc>, Duration)>>,
@@ -74,6 +75,7 @@ impl PostgresStorage {
             acquire_timeout,
             notifications,
             own_triggers,
+            max_log_size,
         } = settings;
         let pool_with =
             |size: u32, timeout| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(timeout);
@@ -90,6 +92,7 @@ impl PostgresStorage {
             hints: Hints::new(notifications),
             sessions: Mutex::default(),
             own_triggers,
+            max_log_size,
             options,
             time: Mutex::default(),
             schema,

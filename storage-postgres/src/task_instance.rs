@@ -29,7 +29,7 @@ use updraft_core::storage::{
 use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::{int, task_state, task_state_code, unsigned};
-use crate::dag_run::{RunFilter, bind_range, is_storable, read_note, read_run, runs_by_key, snapshot, texts};
+use crate::dag_run::{RunFilter, bind_range, is_storable, read_note, read_run, runs_by_key, texts};
 use crate::error::{storage_error, unreadable};
 use crate::page::{limit_and_offset, total};
 use crate::sql::{Schema, sql};
@@ -291,7 +291,7 @@ impl TaskInstanceStorage for PostgresStorage {
         if [query.duration.at_least, query.duration.at_most].into_iter().flatten().any(f64::is_nan) {
             return Ok(page);
         }
-        let mut tx = snapshot(self).await?;
+        let mut tx = self.snapshot().await?;
         let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
         let run_ids = texts(query.run_ids.as_ref());
         let runs = RunFilter::find(&mut tx, schema, dags, readable, run_ids, query.logical_date).await?;
@@ -360,7 +360,7 @@ impl TaskInstanceStorage for PostgresStorage {
 
     async fn set_rendered_fields(&self, token: AttemptToken, fields: Value) -> Result<()> {
         let statement = sqlx::query(self.inner.schema.sql(sql!("task_instance/set_rendered_fields")));
-        self.write_of_attempt(statement.bind(token.0).bind(Json(fields))).await
+        self.write_of_attempt(statement.bind(token.0).bind(fields.to_string())).await
     }
 }
 

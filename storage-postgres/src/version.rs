@@ -1,11 +1,11 @@
 //! Versions of DAGs, which never change: nobody asks the database twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::types::Json;
 use sqlx::{PgExecutor, Row};
-use updraft_core::id::DagVersionId;
+use updraft_core::id::{DagVersionId, RunId};
 use updraft_core::model::{Dag, DagVersion};
 use updraft_core::storage::{Result, StorageError, Subject};
 
@@ -14,6 +14,9 @@ use crate::sql::{Schema, sql};
 
 /// As many as this are remembered; a service with more DAGs in use asks the database again now and then.
 const REMEMBERED: usize = 20_000;
+
+/// Runs whose versions are remembered: what they are is only asked for a little later otherwise.
+const REMEMBERED_RUNS: usize = 1_000_000;
 
 /// A version, and the key of its DAG.
 #[derive(Debug)]
@@ -24,11 +27,41 @@ pub(crate) struct Version {
 
 /// Versions that were read.
 #[derive(Debug, Default)]
-pub(crate) struct Versions(Mutex<BTreeMap<DagVersionId, Arc<Version>>>);
+pub(crate) struct Versions {
+    by_id: Mutex<BTreeMap<DagVersionId, Arc<Version>>>,
+    /// Of runs that schedulers of this process have. Never iterated.
+    of_runs: Mutex<HashMap<RunId, DagVersionId>>,
+}
 
 impl Versions {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<DagVersionId, Arc<Version>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_runs(&self) -> MutexGuard<'_, HashMap<RunId, DagVersionId>> {
+        self.of_runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version of a run that a scheduler was given, if it is remembered.
+    pub(crate) fn of_run(&self, run: RunId) -> Option<Arc<Version>> {
+        let id = self.of_runs().get(&run).copied()?;
+        self.known(id)
+    }
+
+    pub(crate) fn remember_run(&self, run: RunId, version: DagVersionId) {
+        let mut of_runs = self.of_runs();
+        // Runs that went elsewhere are not taken out.
+        if of_runs.len() >= REMEMBERED_RUNS {
+            of_runs.clear();
+        }
+        of_runs.insert(run, version);
+    }
+
+    pub(crate) fn forget_runs(&self, runs: impl Iterator<Item = RunId>) {
+        let mut of_runs = self.of_runs();
+        for run in runs {
+            of_runs.remove(&run);
+        }
     }
 
     pub(crate) fn known(&self, id: DagVersionId) -> Option<Arc<Version>> {

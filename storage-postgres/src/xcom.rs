@@ -16,7 +16,7 @@ use updraft_core::storage::{Page, Range, Result, XComEntry, XComQuery, XComStora
 
 use crate::PostgresStorage;
 use crate::code::unsigned;
-use crate::dag_run::{RunFilter, is_storable, runs_by_key, snapshot, texts};
+use crate::dag_run::{RunFilter, is_storable, runs_by_key, texts};
 use crate::error::{storage_error, unreadable};
 use crate::page::{limit_and_offset, total};
 use crate::sql::sql;
@@ -43,7 +43,7 @@ impl XComStorage for PostgresStorage {
         if query.key.as_ref().is_some_and(|key| !is_storable(key)) {
             return Ok(page);
         }
-        let mut tx = snapshot(self).await?;
+        let mut tx = self.snapshot().await?;
         let dags = query.dag_id.as_deref().map(|id| BTreeSet::from([DagId::from(id)]));
         let run_ids = texts(query.run_id.clone().map(|id| [id].into()).as_ref());
         let readable = query.readable.as_deref();
@@ -77,6 +77,6 @@ impl XComStorage for PostgresStorage {
 
     async fn set_xcom(&self, now: DateTime<Utc>, token: AttemptToken, key: &str, value: Value) -> Result<()> {
         let statement = sqlx::query(self.inner.schema.sql(sql!("xcom/set")));
-        self.write_of_attempt(statement.bind(token.0).bind(key).bind(Json(value)).bind(now)).await
+        self.write_of_attempt(statement.bind(token.0).bind(key).bind(value.to_string()).bind(now)).await
     }
 }

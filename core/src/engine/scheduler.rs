@@ -112,6 +112,9 @@ pub struct Scheduler {
     is_stopping: bool,
 }
 
+/// Most admissions of one batch: while the storage writes the next one, the executor works on those before.
+const ADMISSIONS_A_BATCH: usize = 1000;
+
 /// Why the loop woke up.
 enum Wake {
     Events(Vec<ExecutorEvent>),
@@ -431,7 +434,7 @@ impl Scheduler {
         let now = self.now();
         let mut transitions = std::mem::take(&mut self.pending);
         if !self.is_stopping {
-            let room = self.parts.executor.room();
+            let room = self.parts.executor.room().min(ADMISSIONS_A_BATCH);
             let (ids, phase) = (&self.parts.ids, self.parts.executor.admits_to());
             self.admissions.select(room, &mut self.machines, &mut transitions, |_| (ids.attempt_token(now), phase));
         }

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use super::{LogChunk, LogKey, LogStore, piece_len};
+use super::{LogChunk, LogKey, LogStore};
 use crate::id::UNMAPPED;
 
 /// Most bytes that wait to be written; what comes beyond is lost.
@@ -126,9 +126,7 @@ fn read(path: &Path, offset: u64, max: usize) -> io::Result<Option<LogChunk>> {
     let mut bytes = Vec::new();
     // One byte more tells whether the log goes on.
     file.take((max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
-    bytes.truncate(piece_len(&bytes, max));
-    let next_offset = offset + bytes.len() as u64;
-    Ok(Some(LogChunk { bytes, next_offset }))
+    Ok(Some(LogChunk::cut(bytes, offset, max)))
 }
 
 struct Writer {

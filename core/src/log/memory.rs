@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{LogChunk, LogKey, LogStore, piece_len};
+use super::{LogChunk, LogKey, LogStore};
 
 /// Logs in memory, for tests and short-lived hosts.
 #[derive(Debug, Default)]
@@ -27,8 +27,8 @@ impl LogStore for MemoryLogs {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(logs.get(key).map(|log| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(log.len());
-            let end = start + piece_len(&log[start..], max);
-            LogChunk { bytes: log[start..end].to_vec(), next_offset: end as u64 }
+            let rest = &log[start..];
+            LogChunk::cut(rest[..rest.len().min(max.saturating_add(1))].to_vec(), start as u64, max)
         }))
     }
 

@@ -28,7 +28,7 @@ pub use dependency::Dependency;
 pub use error::{Result, ServiceError};
 pub use log::LogPage;
 pub use pool::{NewPool, PoolChange};
-pub use run::TriggerRequest;
+pub use run::{CheckedTrigger, TriggerRequest};
 pub use task_instance::{ClearRequest, MarkRequest, RunAnchor};
 
 use crate::id::IdSource;

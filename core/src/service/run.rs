@@ -36,6 +36,46 @@ pub struct TriggerRequest {
     pub note: Option<String>,
 }
 
+/// A run that was asked for and may be created.
+#[derive(Debug)]
+pub struct CheckedTrigger<'a> {
+    dag: &'a DagRecord,
+    request: TriggerRequest,
+    actor: &'a Actor,
+    now: DateTime<Utc>,
+    logical_date: DateTime<FixedOffset>,
+    attempts: i64,
+}
+
+impl CheckedTrigger<'_> {
+    /// When it was checked.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// The run to create.
+    pub fn run(&self) -> NewRun {
+        new_run(self.dag, &self.request, self.logical_date, self.actor)
+    }
+
+    /// Chooses another logical date if that is free to choose and was what the run met: two clients may ask within the same
+    /// microsecond.
+    ///
+    /// # Errors
+    /// The obstacle, if there is no way around it.
+    pub fn step_aside(&mut self, obstacle: StorageError) -> Result<()> {
+        let may = matches!(obstacle, StorageError::AlreadyExists(Subject::LogicalDate(..)))
+            && self.request.logical_date.is_none()
+            && self.attempts < MAX_DATE_ATTEMPTS;
+        if !may {
+            return Err(obstacle.into());
+        }
+        self.attempts += 1;
+        self.logical_date += TimeDelta::microseconds(self.attempts);
+        Ok(())
+    }
+}
+
 impl Service {
     /// A DAG that a run can be triggered of.
     ///
@@ -55,34 +95,38 @@ impl Service {
     /// Creates a run of a DAG that [`Service::dag_to_trigger`] gave.
     ///
     /// # Errors
-    /// `AlreadyExists` for a run with the same logical date (looked at first) or text id; `Invalid` for a text id that
-    /// may not be used; `InvalidParam` if the conf does not fit the DAG's parameters.
+    /// Those of [`Service::check_trigger`]; `AlreadyExists` for a run with the same logical date (looked at first) or text
+    /// id.
     pub async fn trigger(&self, dag: &DagRecord, request: TriggerRequest, actor: &Actor) -> Result<DagRun> {
+        let mut trigger = self.check_trigger(dag, request, actor).await?;
+        loop {
+            match self.storage.create_runs(trigger.now(), vec![trigger.run()]).await?.pop() {
+                Some(Ok(run)) => return Ok(run),
+                Some(Err(obstacle)) => trigger.step_aside(obstacle)?,
+                None => return Err(StorageError::Internal("a created run was not returned".into()).into()),
+            }
+        }
+    }
+
+    /// Checks what a client asks for, without creating the run.
+    ///
+    /// # Errors
+    /// `Invalid` for a text id that may not be used; `InvalidParam` if the conf does not fit the DAG's parameters. Of a
+    /// wrong request for a run that exists already, `AlreadyExists` is all that is said.
+    pub async fn check_trigger<'a>(
+        &self,
+        dag: &'a DagRecord,
+        request: TriggerRequest,
+        actor: &'a Actor,
+    ) -> Result<CheckedTrigger<'a>> {
         let now = self.now().await?;
-        if let Err(error) = check_trigger(dag, &request) {
+        if let Err(error) = check_request(dag, &request) {
             // That such a run exists already is said before anything else about the request.
             self.check_is_new(dag, &request).await?;
             return Err(error);
         }
-        let is_free = request.logical_date.is_none();
-        let mut logical_date = request.logical_date.unwrap_or_else(|| now.fixed_offset()).trunc_subsecs(6);
-        let mut attempts = 0;
-        loop {
-            let run = new_run(dag, &request, logical_date, actor);
-            let created = self.storage.create_runs(now, vec![run]).await?.pop();
-            match created {
-                Some(Ok(run)) => return Ok(run),
-                // Two clients may ask within the same microsecond.
-                Some(Err(StorageError::AlreadyExists(Subject::LogicalDate(..))))
-                    if is_free && attempts < MAX_DATE_ATTEMPTS =>
-                {
-                    attempts += 1;
-                    logical_date += TimeDelta::microseconds(attempts);
-                }
-                Some(Err(error)) => return Err(error.into()),
-                None => return Err(StorageError::Internal("a created run was not returned".into()).into()),
-            }
-        }
+        let logical_date = request.logical_date.unwrap_or_else(|| now.fixed_offset()).trunc_subsecs(6);
+        Ok(CheckedTrigger { dag, request, actor, now, logical_date, attempts: 0 })
     }
 
     async fn check_is_new(&self, dag: &DagRecord, request: &TriggerRequest) -> Result<()> {
@@ -248,7 +292,7 @@ fn mark_failed(instances: &[TaskInstance]) -> Vec<(crate::id::InstanceKey, Insta
         .collect()
 }
 
-fn check_trigger(dag: &DagRecord, request: &TriggerRequest) -> Result<()> {
+fn check_request(dag: &DagRecord, request: &TriggerRequest) -> Result<()> {
     if let Some(run_id) = request.run_id.as_deref().filter(|run_id| !run_id.is_empty()) {
         check_run_id(run_id)?;
     }

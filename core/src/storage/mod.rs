@@ -23,6 +23,7 @@ mod xcom;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+use std::any::Any;
 use std::fmt::Debug;
 
 pub use dag::{DagOrder, DagQuery, DagRegistration, DagStorage, UNREPORTED};
@@ -47,7 +48,7 @@ use crate::model::AuditEntry;
 /// A result of a storage.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
-/// Everything that is kept.
+/// Everything that is kept. [`Any`] tells what it is kept in.
 pub trait Storage:
     DagStorage
     + RunStorage
@@ -63,7 +64,7 @@ pub trait Storage:
     + Debug
     + Send
     + Sync
-    + 'static
+    + Any
 {
 }
 

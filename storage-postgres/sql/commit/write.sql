@@ -4,7 +4,7 @@ WITH gone AS (
     DELETE FROM updraft.attempt a USING unnest($4::uuid[]) AS g (token) WHERE a.token = g.token RETURNING 1
 ), changed AS (
     UPDATE updraft.task_instance i
-    SET state = c.state, is_branched_off = c.is_branched_off, try_number = c.try_number, max_tries = c.max_tries,
+    SET state = c.state, is_branched_off = c.is_branched_off, try_number = c.try_number, max_tries = coalesce(c.max_tries, i.max_tries),
         queued_when = c.queued_when, start_date = c.start_date, end_date = c.end_date, due_at = c.due_at,
         host = c.host, pid = c.pid, updated_at = $1
     FROM unnest($5::bigint[], $6::int[], $7::int[], $8::smallint[], $9::boolean[], $10::int[], $11::bigint[],

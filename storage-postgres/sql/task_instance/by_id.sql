@@ -1,7 +1,8 @@
 -- The run and, if it exists, the instance.
 SELECT r.*,
-    i.run, i.task, i.map_index, i.state AS instance_state, i.is_branched_off, i.try_number, i.max_tries, i.queued_when, i.start_date AS instance_start_date, i.end_date AS instance_end_date,
-    i.due_at, i.hostname, i.unixname, i.pid, i.note AS instance_note, i.note_user AS instance_note_user, i.rendered_fields
+    i.run, i.task, i.map_index, i.state AS instance_state, i.is_branched_off, i.try_number, i.max_tries, i.queued_when,
+    i.start_date AS instance_start_date, i.end_date AS instance_end_date, i.due_at, i.hostname, i.unixname, i.pid,
+    i.note AS instance_note, i.note_user AS instance_note_user, i.rendered_fields
 FROM (
     SELECT
         r.id, $1::text AS dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.data_interval_start, r.data_interval_end, r.queued_at,

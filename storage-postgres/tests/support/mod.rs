@@ -11,7 +11,7 @@ use updraft_storage_postgres::{PostgresSettings, PostgresStorage};
 use updraft_test_postgres::{Cluster, Database};
 
 /// A storage in a database of its own.
-pub struct OnPostgres {
+pub(crate) struct OnPostgres {
     storage: Arc<PostgresStorage>,
     database: Database,
 }
@@ -33,7 +33,7 @@ impl Trial for OnPostgres {
 }
 
 /// An empty storage, which leaves it to claims who gets a run.
-pub async fn open() -> OnPostgres {
+pub(crate) async fn open() -> OnPostgres {
     let database = Cluster::shared().await.database().await;
     let settings = PostgresSettings::from_options(database.options()).own_triggers(false);
     OnPostgres { storage: Arc::new(PostgresStorage::new(settings, Arc::new(SystemClock::new()))), database }

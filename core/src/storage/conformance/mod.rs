@@ -191,11 +191,13 @@ properties! {
         an_instance_has_a_note
         tries_of_an_instance_that_has_not_run
         the_last_change_is_known
+        instances_of_an_ended_run_are_found
         instance_filters_agree_with_a_naive_filter
         instances_are_found_by_each_state
     ;
     xcom:
         an_xcom_is_replaced
+        json_is_kept_to_the_letter
         a_new_try_removes_xcoms
         xcom_queries_agree_with_a_naive_filter
     ;

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::Trial;
 use super::naive::PAGES;
-use super::world::{World, assert_err, at, audit, dag, ended, key, mark, task};
+use super::world::{World, assert_err, at, audit, clear, dag, ended, key, mark, task};
 use crate::id::RunId;
-use crate::model::{Note, TaskInstance, TaskState};
+use crate::model::{Note, RunState, TaskInstance, TaskState};
 use crate::storage::{Change, EventLogQuery, Range, StorageError, Subject, TaskInstanceQuery};
 
 /// An instance is found by its ids, or what is missing is named.
@@ -108,6 +108,30 @@ pub async fn the_last_change_is_known(trial: &dyn Trial) {
     assert_eq!((changed_since(20).await, changed_since(30).await), (vec![key(0), key(2)], vec![key(0)]));
 }
 
+/// Instances of a run that has ended are found by what becomes of them afterwards.
+pub async fn instances_of_an_ended_run_are_found(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let (mut scheduler, run) = world.started().await;
+    let tokens = [scheduler.admit(at(2), run.id, 0, 1).await, scheduler.admit(at(2), run.id, 1, 1).await];
+    scheduler.done(at(3), run.id, Change::EndRun(RunState::Failed)).await;
+    let found = |state| {
+        let storage = Arc::clone(&world.storage);
+        async move {
+            let query = TaskInstanceQuery { states: Some([state].into()), ..TaskInstanceQuery::default() };
+            let page = storage.task_instances(&query).await.unwrap();
+            assert_eq!(page.total, page.items.len() as u64);
+            page.items.iter().map(|instance| instance.key).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!((found(TaskState::Running).await, found(TaskState::None).await), (vec![key(0), key(1)], vec![key(2)]));
+    scheduler.done(at(4), run.id, Change::Release(tokens[0])).await;
+    assert_eq!((found(TaskState::Running).await, found(TaskState::Failed).await), (vec![key(1)], vec![key(0)]));
+    world.amend(at(5), run.id, None, vec![(key(1), clear(0)), (key(2), mark(TaskState::Success))]).await;
+    assert_eq!((found(TaskState::Restarting).await, found(TaskState::Success).await), (vec![key(1)], vec![key(2)]));
+    scheduler.done(at(6), run.id, Change::Release(tokens[1])).await;
+    assert_eq!((found(TaskState::Restarting).await, found(TaskState::None).await), (vec![], vec![key(1)]));
+}
+
 /// Twelve runs of two DAGs with five tasks each, in all kinds of states.
 async fn population(world: &World) -> Vec<TaskInstance> {
     let mut versions = Vec::new();
@@ -145,7 +169,7 @@ async fn population(world: &World) -> Vec<TaskInstance> {
             }
         }
         if index % 4 == 0 {
-            let amendments = vec![(key(0), mark(TaskState::UpstreamFailed)), (key(2), super::world::clear(1))];
+            let amendments = vec![(key(0), mark(TaskState::UpstreamFailed)), (key(2), clear(1))];
             world.amend(at(time + 9), run, None, amendments).await;
         }
     }

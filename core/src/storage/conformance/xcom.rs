@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Trial;
 use super::naive::PAGES;
-use super::world::{World, at, dag, ended};
+use super::world::{World, at, dag, end_of, ended};
 use crate::model::TaskState;
 use crate::storage::{Change, Page, XComEntry, XComQuery};
 
@@ -23,6 +23,34 @@ pub async fn an_xcom_is_replaced(trial: &dyn Trial) {
         let xcom = &page.items[0].xcom;
         assert_eq!((&xcom.value, xcom.timestamp, xcom.run, &*xcom.key), (&value, at(time), run.id, "k"));
         assert_eq!((page.items[0].run.id, &*page.items[0].task_id), (run.id, "a"));
+    }
+}
+
+/// Values are kept to the letter: the order of members, the kinds of numbers, any character.
+pub async fn json_is_kept_to_the_letter(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let text = r#"{"longer":[1.0,1e16,-0.0,12345678901234567890],"b":"\u0000 \\u0000 \ud83d\ude00","a":{}}"#;
+    let value: Value = serde_json::from_str(text).unwrap();
+    let version = world.register(dag("d", &["a"])).await;
+    let mut new = world.new_run(version, "r");
+    new.conf = value.clone();
+    let run = world.try_create(new).await.unwrap();
+    let mut scheduler = world.scheduler("s").await;
+    scheduler.claim(&[version]).await;
+    scheduler.done(at(1), run.id, Change::StartRun).await;
+    let token = scheduler.admit(at(2), run.id, 0, 1).await;
+    world.storage.set_xcom(at(3), token, "k", value.clone()).await.unwrap();
+    world.storage.set_rendered_fields(token, value.clone()).await.unwrap();
+    let mut end = end_of(token, 0, TaskState::Success, at(4));
+    end.value = Some(value.clone());
+    scheduler.done(at(4), run.id, Change::Ended(Arc::new(end))).await;
+    let instance = world.instance(&run, "a").await;
+    let page = world.storage.xcoms(&XComQuery::default()).await.unwrap();
+    let kept = [&run.conf, &instance.run.conf, &instance.rendered_fields];
+    let kept: Vec<_> = kept.into_iter().chain(page.items.iter().map(|entry| &entry.xcom.value)).collect();
+    assert_eq!(kept.len(), 5);
+    for one in kept {
+        assert_eq!(one.to_string(), value.to_string());
     }
 }
 

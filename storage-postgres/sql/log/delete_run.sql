@@ -1,0 +1,4 @@
+DELETE FROM updraft.log_chunk WHERE run = (
+    SELECT r.id FROM updraft.dag d JOIN updraft.dag_run r ON r.dag = d.id AND r.run_id = $2
+    WHERE d.namespace = '' AND d.dag_id = $1
+)
