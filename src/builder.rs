@@ -312,10 +312,17 @@ impl Updraft {
     /// The storage failed.
     pub async fn start(&self) -> Result<Running, StartError> {
         let inner = &self.inner;
-        self.register_dags().await?;
+        let declared = self.register_dags().await?;
         let (stop, stopped) = watch::channel(None);
         let down = Down::default();
         let mut loops = JoinSet::new();
+        if !declared.is_empty() {
+            let (storage, clock, stopped) = (Arc::clone(&inner.storage), Arc::clone(&inner.clock), stopped.clone());
+            let report = move || {
+                crate::declared::report(Arc::clone(&storage), Arc::clone(&clock), declared.clone(), stopped.clone())
+            };
+            loops.spawn(supervise("DAGs", Arc::clone(&inner.clock), down.clone(), report));
+        }
         #[cfg(feature = "yaml")]
         if !inner.settings.folders.is_empty() {
             let folders = self.folders();
@@ -358,9 +365,10 @@ impl Updraft {
         Ok(Running { loops, stop, status: inner.status.clone(), down, clock })
     }
 
-    async fn register_dags(&self) -> Result<(), StartError> {
+    /// Makes the DAGs known that were declared in code.
+    async fn register_dags(&self) -> Result<Arc<[DagRegistration]>, StartError> {
         let paused = self.inner.settings.dags_are_paused_at_creation;
-        let registrations: Vec<_> = self
+        let registrations: Arc<[_]> = self
             .inner
             .dags
             .iter()
@@ -373,9 +381,9 @@ impl Updraft {
             .collect();
         if !registrations.is_empty() {
             let now = self.inner.storage.now().await?;
-            self.inner.storage.register_dags(now, registrations).await?;
+            self.inner.storage.register_dags(now, registrations.to_vec()).await?;
         }
-        Ok(())
+        Ok(registrations)
     }
 
     fn scheduler_parts(&self) -> SchedulerParts {

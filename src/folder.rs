@@ -1,55 +1,80 @@
 //! DAG files: loaded at the start, and again when they change.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use updraft_authoring::{FolderChange, FolderWatch, Loader};
 use updraft_core::clock::Clock;
+use updraft_core::id::DagId;
 use updraft_core::service::Service;
 use updraft_core::storage::StorageError;
 
+use crate::declared::REPORT_INTERVAL;
+
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// After how many looks unchanged DAGs are made known again, so that one that was deleted although its file exists comes
-/// back, as in Airflow.
-const ROUNDS_TO_REPEAT: u32 = 30;
 
 /// The watched folders. Clones share what is known of the files.
 #[derive(Debug, Clone)]
 pub(crate) struct Folders {
     watch: Arc<Mutex<FolderWatch>>,
+    work: Arc<tokio::sync::Mutex<Work>>,
+}
+
+/// What is left to do.
+#[derive(Debug, Default)]
+struct Work {
     /// A change that the storage could not take yet.
-    unapplied: Arc<tokio::sync::Mutex<Option<FolderChange>>>,
+    unapplied: Option<FolderChange>,
+    /// DAGs that no file declares any more, and that others may still declare.
+    leaving: BTreeSet<DagId>,
 }
 
 impl Folders {
     pub(crate) fn new(loader: Loader, paused_upon_creation: bool) -> Self {
         let watch = FolderWatch::new(loader, paused_upon_creation);
-        Self { watch: Arc::new(Mutex::new(watch)), unapplied: Arc::default() }
+        Self { watch: Arc::new(Mutex::new(watch)), work: Arc::default() }
+    }
+
+    fn watch(&self) -> MutexGuard<'_, FolderWatch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Looks at the files once, and takes over what has changed. A change that the storage could not take is taken over first.
 pub(crate) async fn scan(folders: &Folders, service: &Service) -> Result<(), StorageError> {
-    let mut unapplied = folders.unapplied.lock().await;
+    let mut work = folders.work.lock().await;
+    let Work { unapplied, leaving } = &mut *work;
     let change = match unapplied.take() {
         Some(change) => change,
         None => {
-            let watch = Arc::clone(&folders.watch);
-            let scan = move || watch.lock().unwrap_or_else(PoisonError::into_inner).scan();
+            let folders = folders.clone();
+            let scan = move || folders.watch().scan();
             tokio::task::spawn_blocking(scan).await.map_err(|error| StorageError::Internal(Box::new(error)))?
         }
     };
     let change = unapplied.insert(change);
-    match apply(change, service).await {
+    match apply(change, leaving, service).await {
         Err(error) if error.is_retryable() => Err(error),
         result => {
             *unapplied = None;
             result
         }
     }
+}
+
+/// Says that the DAGs are still declared. One that was deleted although its file exists comes back, as in Airflow.
+async fn report(folders: &Folders, service: &Service) -> Result<(), StorageError> {
+    let dag_ids = folders.watch().dag_ids();
+    if dag_ids.is_empty() {
+        return Ok(());
+    }
+    let storage = service.storage();
+    let forgotten = storage.report_dags(storage.now().await?, &dag_ids).await?;
+    folders.watch().announce_again(&forgotten);
+    Ok(())
 }
 
 /// Looks at the files again and again, until it is told to stop.
@@ -59,18 +84,21 @@ pub(crate) async fn watch(
     clock: Arc<dyn Clock>,
     mut stopped: watch::Receiver<Option<Duration>>,
 ) -> Result<(), StorageError> {
-    let mut rounds = 0u32;
+    let mut next_report = clock.monotonic() + REPORT_INTERVAL;
     loop {
-        rounds += 1;
-        if rounds.is_multiple_of(ROUNDS_TO_REPEAT) {
-            folders.watch.lock().unwrap_or_else(PoisonError::into_inner).announce_again();
-        }
         tokio::select! {
             // Told to stop, or the handle is gone.
             _ = stopped.wait_for(Option::is_some) => return Ok(()),
             () = clock.sleep(INTERVAL) => {}
         }
-        match scan(&folders, &service).await {
+        let round = async {
+            if clock.monotonic() >= next_report {
+                report(&folders, &service).await?;
+                next_report = clock.monotonic() + REPORT_INTERVAL;
+            }
+            scan(&folders, &service).await
+        };
+        match round.await {
             // What was seen is kept, and taken over once the storage is back.
             Err(error) if error.is_retryable() => tracing::warn!(%error, "what changed in DAG files has to wait"),
             result => result?,
@@ -78,8 +106,12 @@ pub(crate) async fn watch(
     }
 }
 
-async fn apply(change: &FolderChange, service: &Service) -> Result<(), StorageError> {
-    if change.is_empty() {
+async fn apply(change: &FolderChange, leaving: &mut BTreeSet<DagId>, service: &Service) -> Result<(), StorageError> {
+    for registration in &change.registrations {
+        leaving.remove(&registration.dag.dag_id);
+    }
+    leaving.extend(change.removed.iter().cloned());
+    if change.is_empty() && leaving.is_empty() {
         return Ok(());
     }
     let storage = service.storage();
@@ -87,8 +119,9 @@ async fn apply(change: &FolderChange, service: &Service) -> Result<(), StorageEr
     if !change.registrations.is_empty() {
         storage.register_dags(now, change.registrations.clone()).await?;
     }
-    if !change.removed.is_empty() {
-        storage.deactivate_dags(now, &change.removed).await?;
+    if !leaving.is_empty() {
+        let dag_ids: Vec<_> = leaving.iter().cloned().collect();
+        *leaving = storage.deactivate_dags(now, &dag_ids).await?.into_iter().collect();
     }
     for (file, error) in &change.import_errors {
         storage.set_import_error(now, file, error.as_deref()).await?;

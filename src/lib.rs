@@ -37,6 +37,7 @@
 //! - `full`: all of them, but for TLS to the database.
 
 mod builder;
+mod declared;
 mod error;
 #[cfg(feature = "yaml")]
 mod folder;

@@ -42,7 +42,7 @@ pub struct FolderWatch {
     loader: Loader,
     paused_upon_creation: bool,
     files: BTreeMap<PathBuf, Known>,
-    /// Whether the next scan announces DAGs that have not changed, too.
+    /// Whether the next scan compares although no file has changed.
     repeats: bool,
     /// The DAGs that were announced, and from which file.
     announced: BTreeMap<DagId, Announced>,
@@ -110,11 +110,20 @@ impl FolderWatch {
         &self.loader
     }
 
-    /// The next scan announces every DAG again: the storage may have forgotten some, as when a client deleted one whose
-    /// file still exists.
-    pub fn announce_again(&mut self) {
-        self.announced.values_mut().for_each(|announced| announced.hash.clear());
-        self.repeats = true;
+    /// The DAGs that were announced and not removed.
+    pub fn dag_ids(&self) -> Vec<DagId> {
+        self.announced.keys().cloned().collect()
+    }
+
+    /// The next scan announces these DAGs again: the storage has forgotten them, as when a client deleted one whose file
+    /// still exists.
+    pub fn announce_again(&mut self, dag_ids: &[DagId]) {
+        for dag_id in dag_ids {
+            if let Some(announced) = self.announced.get_mut(dag_id) {
+                announced.hash.clear();
+                self.repeats = true;
+            }
+        }
     }
 
     /// Looks at all files and says what has changed since the last scan. A DAG that has become wrong stays as it was,

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, DagVersionId, RunId, TaskId, TaskIx};
 use updraft_core::model::{AuditEntry, Dag, DagRecord, DagVersion};
-use updraft_core::storage::{DagOrder, DagQuery, DagRegistration, DagStorage, Page, Result, StorageError, Subject};
+use updraft_core::storage::{
+    DagOrder, DagQuery, DagRegistration, DagStorage, Page, Result, StorageError, Subject, UNREPORTED,
+};
 
 use crate::MemoryStorage;
 use crate::list::{NoneLast, among, contains_like, may_read, page, sort};
@@ -221,16 +223,38 @@ impl DagStorage for MemoryStorage {
         Ok(versions)
     }
 
-    async fn deactivate_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<()> {
+    async fn report_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<Vec<DagId>> {
         let mut state = self.lock();
+        let mut unknown = BTreeSet::new();
         for id in dag_ids {
             let place = state.dag_places.get(id).copied();
-            if let Some(dag) = place.and_then(|place| state.dag_at_mut(place)) {
+            match place.and_then(|place| state.dag_at_mut(place)) {
+                Some(dag) => {
+                    dag.is_active = true;
+                    dag.last_parsed_time = now;
+                }
+                None => drop(unknown.insert(id.clone())),
+            }
+        }
+        Ok(unknown.into_iter().collect())
+    }
+
+    async fn deactivate_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<Vec<DagId>> {
+        let time = self.clock.monotonic();
+        let mut state = self.lock();
+        let is_shared = state.living_schedulers(time) > 1;
+        let mut kept = BTreeSet::new();
+        for id in dag_ids {
+            let place = state.dag_places.get(id).copied();
+            let Some(dag) = place.and_then(|place| state.dag_at_mut(place)) else { continue };
+            if is_shared && now - dag.last_parsed_time < UNREPORTED {
+                kept.insert(id.clone());
+            } else if dag.is_active {
                 dag.is_active = false;
                 dag.last_expired = Some(now);
             }
         }
-        Ok(())
+        Ok(kept.into_iter().collect())
     }
 
     async fn dag(&self, dag_id: &str) -> Result<DagRecord> {

@@ -145,6 +145,10 @@ impl State {
             .all(|live| live.attempt.scheduler == session || self.is_dead(live.attempt.scheduler, live.epoch, time))
     }
 
+    pub(crate) fn living_schedulers(&self, time: Duration) -> usize {
+        self.schedulers.values().filter(|scheduler| scheduler.alive_until.is_some_and(|until| until > time)).count()
+    }
+
     fn is_dead(&self, id: SchedulerId, epoch: u64, time: Duration) -> bool {
         let scheduler = self.schedulers.get(&id).filter(|scheduler| scheduler.epoch == epoch);
         scheduler.and_then(|scheduler| scheduler.alive_until).is_none_or(|until| until <= time)

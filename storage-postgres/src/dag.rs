@@ -8,7 +8,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use updraft_core::id::{DagId, DagVersionId};
 use updraft_core::model::{AuditEntry, DagRecord, DagVersion};
-use updraft_core::storage::{DagOrder, DagQuery, DagRegistration, DagStorage, Page, Result, StorageError, Subject};
+use updraft_core::storage::{
+    DagOrder, DagQuery, DagRegistration, DagStorage, Page, Result, StorageError, Subject, UNREPORTED,
+};
 
 use crate::PostgresStorage;
 use crate::audit::write_audit;
@@ -62,6 +64,12 @@ fn not_found(dag_id: &str) -> StorageError {
 
 fn texts<'a>(ids: impl IntoIterator<Item = &'a DagId>) -> Vec<&'a str> {
     ids.into_iter().map(DagId::as_str).collect()
+}
+
+/// The ids in the first column.
+fn dag_ids_of(rows: &[PgRow]) -> Result<Vec<DagId>> {
+    let ids = rows.iter().map(|row| row.try_get::<String, _>(0).map(DagId::from));
+    ids.collect::<Result<_, _>>().map_err(storage_error)
 }
 
 /// The pattern of `ILIKE` that finds `pattern` anywhere.
@@ -121,14 +129,25 @@ impl DagStorage for PostgresStorage {
         self.register(now, dags).await
     }
 
-    async fn deactivate_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<()> {
-        sqlx::query(self.inner.schema.sql(sql!("dag/deactivate")))
+    async fn report_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<Vec<DagId>> {
+        let rows = sqlx::query(self.inner.schema.sql(sql!("dag/report")))
             .bind(texts(dag_ids))
             .bind(now)
-            .execute(&self.inner.clients)
+            .fetch_all(&self.inner.clients)
             .await
             .map_err(storage_error)?;
-        Ok(())
+        dag_ids_of(&rows)
+    }
+
+    async fn deactivate_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<Vec<DagId>> {
+        let rows = sqlx::query(self.inner.schema.sql(sql!("dag/deactivate")))
+            .bind(texts(dag_ids))
+            .bind(now)
+            .bind(now - UNREPORTED)
+            .fetch_all(&self.inner.clients)
+            .await
+            .map_err(storage_error)?;
+        dag_ids_of(&rows)
     }
 
     async fn dag(&self, dag_id: &str) -> Result<DagRecord> {

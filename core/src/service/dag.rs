@@ -48,12 +48,13 @@ impl Service {
         Ok(self.storage.register_dags(self.now().await?, registrations).await?)
     }
 
-    /// Says that nobody declares these DAGs any more: they are no longer listed and run no more, but their runs stay.
-    /// Unknown ids are ignored.
+    /// Says that these DAGs are not declared here any more: they are no longer listed and run no more, but their runs stay.
+    /// Unknown ids are ignored. Returns those that stay active for the time being, because another scheduler may declare
+    /// them.
     ///
     /// # Errors
     /// The storage failed.
-    pub async fn deactivate(&self, dag_ids: &[DagId]) -> Result<()> {
+    pub async fn deactivate(&self, dag_ids: &[DagId]) -> Result<Vec<DagId>> {
         Ok(self.storage.deactivate_dags(self.now().await?, dag_ids).await?)
     }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{OrderBy, Page, PageRequest, Result};
 use crate::id::{DagId, DagVersionId};
@@ -20,6 +20,9 @@ pub struct DagRegistration {
     /// The text of the file that declares it, for `dagSources`.
     pub source: Option<Arc<str>>,
 }
+
+/// How long a DAG stays active that nobody reports, if another scheduler may still declare it.
+pub const UNREPORTED: TimeDelta = TimeDelta::seconds(60);
 
 /// By what DAGs are listed; their id by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +76,14 @@ pub trait DagStorage {
     /// version's, makes inactive ones active, and notes the time. Returns the newest version of each, in the order given.
     async fn register_dags(&self, now: DateTime<Utc>, dags: Vec<DagRegistration>) -> Result<Vec<DagVersion>>;
 
-    /// Says that nobody declares these DAGs any more. Their runs stay; unknown ids are ignored.
-    async fn deactivate_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<()>;
+    /// Says that these DAGs, which were made known before, are still declared as they were: makes inactive ones active, and
+    /// notes the time. Their newest version stays, whoever declared it. Returns those that are not known any more, sorted.
+    async fn report_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<Vec<DagId>>;
+
+    /// Says that the caller does not declare these DAGs any more. They turn inactive; but while more than one scheduler
+    /// lives, another may declare them, too: then only those turn inactive that nobody has made known or reported for
+    /// [`UNREPORTED`], and the others are returned, sorted, to be asked for again. Their runs stay; unknown ids are ignored.
+    async fn deactivate_dags(&self, now: DateTime<Utc>, dag_ids: &[DagId]) -> Result<Vec<DagId>>;
 
     /// A DAG.
     ///

@@ -26,7 +26,7 @@ pub mod conformance;
 use std::any::Any;
 use std::fmt::Debug;
 
-pub use dag::{DagOrder, DagQuery, DagRegistration, DagStorage};
+pub use dag::{DagOrder, DagQuery, DagRegistration, DagStorage, UNREPORTED};
 pub use error::{StorageError, Subject};
 pub use event_log::{EventLogOrder, EventLogQuery, EventLogStorage};
 pub use import_error::{ImportErrorOrder, ImportErrorStorage};

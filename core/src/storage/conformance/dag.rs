@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::world::{World, assert_err, at, audit, dag, registration, task};
 use super::{Trial, naive};
+use crate::id::DagId;
 use crate::model::{Dag, DagRecord, RunState, TaskState};
 use crate::storage::{
     Change, DagOrder, DagQuery, EventLogQuery, OrderBy, PageRequest, StorageError, TaskInstanceQuery,
@@ -82,6 +83,44 @@ pub async fn a_deactivated_dag_keeps_its_runs(trial: &dyn Trial) {
     assert_eq!(world.reread(&run).await.state, RunState::Queued);
     world.register(dag("d", &["a"])).await;
     assert!(world.storage.dag("d").await.unwrap().is_active);
+}
+
+/// While two schedulers live, a DAG turns inactive only when nobody has reported it for a while.
+pub async fn a_dag_that_another_scheduler_may_declare_stays_active(trial: &dyn Trial) {
+    let world = World::new(trial);
+    world.register(dag("d", &["a"])).await;
+    let first = world.scheduler("one").await;
+    let _second = world.scheduler("two").await;
+    let ids: [DagId; 2] = ["d".into(), "unknown".into()];
+    let kept = async |second| world.storage.deactivate_dags(at(second), &ids).await.unwrap();
+    assert_eq!(kept(5).await, ids[..1]);
+    assert_eq!(world.storage.report_dags(at(30), &ids[..1]).await.unwrap(), []);
+    assert_eq!(kept(61).await, ids[..1]);
+    assert_eq!(kept(89).await, ids[..1]);
+    let record = world.storage.dag("d").await.unwrap();
+    assert_eq!((record.is_active, record.last_expired), (true, None));
+    assert_eq!(kept(90).await, []);
+    let record = world.storage.dag("d").await.unwrap();
+    assert_eq!((record.is_active, record.last_expired), (false, Some(at(90))));
+
+    world.storage.report_dags(at(100), &ids[..1]).await.unwrap();
+    assert!(world.storage.dag("d").await.unwrap().is_active);
+    world.storage.unregister_scheduler(&first.session).await.unwrap();
+    assert_eq!(kept(101).await, [], "only one is left");
+    assert!(!world.storage.dag("d").await.unwrap().is_active);
+}
+
+/// Who reports a DAG does not make its own version the newest again.
+pub async fn a_report_brings_no_version_back(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let old = world.register(dag("d", &["a"])).await;
+    let new = world.register(dag("d", &["a", "b"])).await;
+    assert_ne!(old, new);
+    let ids: [DagId; 3] = ["x".into(), "d".into(), "b".into()];
+    assert_eq!(world.storage.report_dags(at(7), &ids).await.unwrap(), ["b".into(), "x".into()]);
+    let record = world.storage.dag("d").await.unwrap();
+    assert_eq!((record.version.id, record.last_parsed_time), (new, at(7)));
+    assert_eq!(world.storage.versions_after(Some(new), 10).await.unwrap().len(), 0);
 }
 
 /// Pausing changes what is known and ignores the rest.

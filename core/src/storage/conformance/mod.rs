@@ -81,6 +81,8 @@ properties! {
         runs_keep_their_version
         versions_are_listed_after_one
         a_deactivated_dag_keeps_its_runs
+        a_dag_that_another_scheduler_may_declare_stays_active
+        a_report_brings_no_version_back
         pausing_ignores_unknown_dags
         paused_upon_creation_is_for_new_dags
         a_deleted_dag_is_wholly_gone

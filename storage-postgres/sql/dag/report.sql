@@ -1,0 +1,8 @@
+-- Gives those that are not known.
+WITH locked AS MATERIALIZED (
+    SELECT id, dag_id FROM updraft.dag WHERE namespace = '' AND dag_id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
+), reported AS (
+    UPDATE updraft.dag SET is_active = true, last_parsed_time = $2 WHERE id IN (SELECT id FROM locked)
+)
+SELECT DISTINCT given.dag_id FROM unnest($1::text[]) AS given (dag_id)
+WHERE given.dag_id COLLATE "C" NOT IN (SELECT dag_id FROM locked) ORDER BY given.dag_id
