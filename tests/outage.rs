@@ -86,7 +86,7 @@ async fn load(updraft: Updraft, is_over: Arc<AtomicBool>) -> Vec<String> {
             match updraft.trigger("work", request).await {
                 // It exists if an answer was lost.
                 Ok(_) | Err(ServiceError::AlreadyExists(_)) => break,
-                Err(ServiceError::Storage(StorageError::Unavailable(_))) if !is_over.load(Ordering::Relaxed) => {
+                Err(ServiceError::Storage(StorageError::Unavailable(_))) => {
                     updraft.clock().sleep(Duration::from_millis(20)).await;
                 }
                 Err(error) => panic!("a trigger failed: {error:?}"),

@@ -1,1 +1,1 @@
-UPDATE updraft.attempt a SET is_obsolete = true FROM unnest($1::uuid[]) AS r (token) WHERE a.token = r.token
+UPDATE updraft.attempt SET is_obsolete = true WHERE token = ANY ($1)

@@ -1,1 +1,1 @@
-UPDATE updraft.attempt a SET phase = 1, start_date = $2 FROM unnest($1::uuid[]) AS s (token) WHERE a.token = s.token
+UPDATE updraft.attempt SET phase = 1, start_date = $2 WHERE token = ANY ($1)

@@ -43,5 +43,11 @@ SELECT k.run, k.task, k.map_index, i.state, i.try_number, i.max_tries, i.is_bran
 -- A row or an attempt that nobody asks for has no run here, and costs no probe of the index.
 FROM unnest($6::bigint[], $7::int[], $8::int[], $9::bigint[], $10::bigint[])
     AS k (run, task, map_index, run_of_row, run_of_attempt)
-LEFT JOIN updraft.task_instance i ON i.run = k.run_of_row AND i.task = k.task AND i.map_index = k.map_index
-LEFT JOIN updraft.attempt a ON a.run = k.run_of_attempt AND a.task = k.task AND a.map_index = k.map_index
+LEFT JOIN LATERAL (
+    SELECT * FROM updraft.task_instance i
+    WHERE i.run = k.run_of_row AND i.task = k.task AND i.map_index = k.map_index OFFSET 0
+) i ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM updraft.attempt a
+    WHERE a.run = k.run_of_attempt AND a.task = k.task AND a.map_index = k.map_index OFFSET 0
+) a ON true

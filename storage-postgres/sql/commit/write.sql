@@ -1,7 +1,8 @@
 -- Attempts that ended, instances that changed, attempts that were admitted, and the event log. An instance's next attempt
--- may take the place of one that goes in the same statement, so those go first.
+-- may take the place of one that goes in the same statement, so those go first. Here and elsewhere, `LATERAL … OFFSET 0`
+-- has each instance found by its key: a plan that was made while the table was small would otherwise read all of it.
 WITH gone AS (
-    DELETE FROM updraft.attempt a USING unnest($4::uuid[]) AS g (token) WHERE a.token = g.token RETURNING 1
+    DELETE FROM updraft.attempt WHERE token = ANY ($4) RETURNING 1
 ), changed AS (
     UPDATE updraft.task_instance i
     SET state = c.state, is_branched_off = c.is_branched_off, try_number = c.try_number, max_tries = coalesce(c.max_tries, i.max_tries),
@@ -11,7 +12,11 @@ WITH gone AS (
         $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::int[], $17::int[])
         AS c (run, task, map_index, state, is_branched_off, try_number, max_tries, queued_when, start_date, end_date,
             due_at, host, pid)
-    WHERE i.run = c.run AND i.task = c.task AND i.map_index = c.map_index
+    CROSS JOIN LATERAL (
+        SELECT o.ctid AS place FROM updraft.task_instance o
+        WHERE o.run = c.run AND o.task = c.task AND o.map_index = c.map_index OFFSET 0
+    ) o
+    WHERE i.ctid = o.place
 ), born AS (
     INSERT INTO updraft.attempt (token, run, task, map_index, try_number, phase, start_date, host, pid, dag, pool_slots,
         task_id, pool, executor, scheduler, epoch, queued_when)

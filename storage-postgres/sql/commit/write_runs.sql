@@ -13,4 +13,5 @@ SET state = c.state, start_date = CASE WHEN c.has_started THEN coalesce(r.start_
             count(*) FILTER (WHERE i.state = 12)]::int[]
         FROM updraft.task_instance i WHERE i.run = r.id) END
 FROM unnest($1::bigint[], $2::smallint[], $3::boolean[]) AS c (id, state, has_started)
-WHERE r.id = c.id
+CROSS JOIN LATERAL (SELECT o.ctid AS place FROM updraft.dag_run o WHERE o.id = c.id OFFSET 0) o
+WHERE r.ctid = o.place

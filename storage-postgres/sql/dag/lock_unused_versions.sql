@@ -5,5 +5,5 @@ WHERE v.dag = ANY ($1)
   AND v.id < (
       SELECT min(id) FROM (SELECT l.id FROM updraft.dag_version l WHERE l.dag = v.dag ORDER BY l.id DESC LIMIT 2) last
   )
-  AND NOT EXISTS (SELECT FROM updraft.dag_run r WHERE r.dag_version = v.id)
+  AND NOT EXISTS (SELECT FROM updraft.dag_run r WHERE r.dag = v.dag AND r.dag_version = v.id OFFSET 0)
 FOR UPDATE OF v SKIP LOCKED

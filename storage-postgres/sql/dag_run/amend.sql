@@ -15,4 +15,5 @@ SET state = c.state, owner = c.owner, start_date = c.start_date, end_date = c.en
 FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
     $7::timestamptz[], $8::int[], $9::bigint[])
     AS c (id, state, owner, start_date, end_date, queued_at, last_scheduling_decision, clear_number, version)
-WHERE r.id = c.id
+CROSS JOIN LATERAL (SELECT o.ctid AS place FROM updraft.dag_run o WHERE o.id = c.id OFFSET 0) o
+WHERE r.ctid = o.place

@@ -14,7 +14,7 @@ WITH n AS (
     SELECT v.id, v.dag FROM updraft.dag_version v WHERE v.id = ANY ($1) ORDER BY v.id FOR KEY SHARE
 ), session AS (
     SELECT id FROM updraft.scheduler WHERE id = $12 AND epoch = $13 FOR SHARE
-), room AS (
+), room AS MATERIALIZED (
     SELECT d.id AS dag, CASE WHEN d.is_paused OR NOT EXISTS (SELECT FROM session) THEN 0 ELSE d.max_active_runs - (
         SELECT count(*) FROM updraft.dag_run a WHERE a.dag = d.id AND (a.state = 1 OR (a.state = 0 AND a.owner IS NOT NULL)))
     END AS runs

@@ -13,7 +13,9 @@ WITH found AS (
 ), waiting AS (
     SELECT t.pool, sum(t.pool_slots)::bigint AS scheduled
     FROM (
-        SELECT id, dag_version FROM updraft.dag_run WHERE state < 2
+        SELECT id, dag_version FROM updraft.dag_run WHERE owner IS NULL AND state < 2
+        UNION ALL
+        SELECT id, dag_version FROM updraft.dag_run WHERE owner IS NOT NULL
         UNION ALL
         SELECT id, dag_version FROM updraft.dag_run WHERE counts[2] > 0
     ) run

@@ -3,4 +3,4 @@ WITH own AS (
 ), forgotten AS (
     DELETE FROM updraft.run_change WHERE scheduler = $1
 )
-UPDATE updraft.dag_run r SET owner = NULL FROM own WHERE r.id = own.id
+UPDATE updraft.dag_run SET owner = NULL WHERE id = ANY (ARRAY(SELECT id FROM own))

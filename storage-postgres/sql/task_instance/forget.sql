@@ -2,9 +2,20 @@
 WITH k AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::boolean[]) AS k (run, task, map_index, with_fields)
 ), values_gone AS (
-    DELETE FROM updraft.xcom x USING k WHERE x.run = k.run AND x.task = k.task AND x.map_index = k.map_index
+    DELETE FROM updraft.xcom WHERE ctid = ANY (ARRAY(
+        SELECT o.place FROM k CROSS JOIN LATERAL (
+            SELECT o.ctid AS place FROM updraft.xcom o
+            WHERE o.run = k.run AND o.task = k.task AND o.map_index = k.map_index OFFSET 0
+        ) o))
 ), fields_gone AS (
-    DELETE FROM updraft.rendered_fields f USING k
-    WHERE f.run = k.run AND f.task = k.task AND f.map_index = k.map_index AND k.with_fields
+    DELETE FROM updraft.rendered_fields WHERE ctid = ANY (ARRAY(
+        SELECT o.place FROM k CROSS JOIN LATERAL (
+            SELECT o.ctid AS place FROM updraft.rendered_fields o
+            WHERE o.run = k.run AND o.task = k.task AND o.map_index = k.map_index OFFSET 0
+        ) o WHERE k.with_fields))
 )
-DELETE FROM updraft.skip_decision s USING k WHERE s.run = k.run AND s.task = k.task AND s.map_index = k.map_index
+DELETE FROM updraft.skip_decision WHERE ctid = ANY (ARRAY(
+        SELECT o.place FROM k CROSS JOIN LATERAL (
+            SELECT o.ctid AS place FROM updraft.skip_decision o
+            WHERE o.run = k.run AND o.task = k.task AND o.map_index = k.map_index OFFSET 0
+        ) o))
