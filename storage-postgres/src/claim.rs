@@ -122,7 +122,7 @@ impl PostgresStorage {
                     return Ok(snapshots);
                 }
                 Ok(None) => return Err(StorageError::Fenced),
-                Err(error) if is_collision(&error) && collisions < 5 => {
+                Err(error) if is_collision(&error, collisions) => {
                     collisions += 1;
                     drop(transaction);
                     self.pause_after_collision(collisions).await;

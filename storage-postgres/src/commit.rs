@@ -22,13 +22,9 @@ use crate::error::{is_collision, is_duplicate, storage_error};
 use crate::hint::News;
 use crate::image::{Asked, Birth, Event, Holding, Images, Live, Place, decoded};
 use crate::room::{Needs, Rooms};
-use crate::scheduler::Session;
 use crate::sql::{Schema, sql};
 use crate::verdict::{stored_verdicts, with_stored};
 use crate::version::Version;
-
-/// How often a batch that met another transaction is tried at once before the caller is told.
-const COLLISIONS: u32 = 5;
 
 type LaneKey = (SchedulerId, u32);
 
@@ -89,7 +85,7 @@ impl PostgresStorage {
                     }
                     return Err(error);
                 }
-                Err(Failure::Database(error)) if is_collision(&error) && collisions < COLLISIONS => {
+                Err(Failure::Database(error)) if is_collision(&error, collisions) => {
                     collisions += 1;
                     tracing::debug!(%error, "a batch met another transaction; trying again");
                     *slot = Some(connection);
@@ -113,10 +109,8 @@ impl PostgresStorage {
         batch: &Batch,
         doubts_tokens: bool,
     ) -> Result<Vec<Verdict>, Failure> {
-        let Some(session) = self.sessions().get(&batch.session.id).filter(|s| s.epoch == batch.session.epoch).cloned()
-        else {
-            return Err(StorageError::Fenced.into());
-        };
+        let writer = self.with_session(&batch.session, |session| (session.host, session.pid));
+        let (host, pid) = writer.ok_or(StorageError::Fenced)?;
         let schema = &self.inner.schema;
         let mut transaction = connection.begin().await?;
         let predicted = Needs::of(batch, |run| self.inner.versions.of_run(run));
@@ -128,7 +122,7 @@ impl PostgresStorage {
             transaction.commit().await?;
             return Box::pin(self.write_batch(connection, batch, doubts_tokens)).await;
         };
-        let mut step = Step::new(self, &mut transaction, batch, &session, start, &predicted, doubts_tokens).await?;
+        let mut step = Step::new(self, &mut transaction, batch, (host, pid), start, &predicted, doubts_tokens).await?;
         let verdicts = step.apply(batch);
         let Step { images, runs, bumped, .. } = step;
         let scheduler = (batch.session.id.0, i64::try_from(batch.session.epoch).unwrap_or(i64::MAX));
@@ -285,8 +279,10 @@ impl From<sqlx::Error> for Failure {
 }
 
 /// A batch on its way.
-struct Step<'a> {
-    session: &'a Session,
+struct Step {
+    /// Where its tries run.
+    host: i32,
+    pid: Option<i32>,
     own: SchedulerId,
     now: DateTime<Utc>,
     event_log: TaskEventLog,
@@ -297,12 +293,12 @@ struct Step<'a> {
     bumped: BTreeSet<RunId>,
 }
 
-impl<'a> Step<'a> {
+impl Step {
     async fn new(
         storage: &PostgresStorage,
         connection: &mut PgConnection,
         batch: &Batch,
-        session: &'a Session,
+        (host, pid): (i32, Option<i32>),
         start: Start,
         predicted: &Needs,
         doubts_tokens: bool,
@@ -353,7 +349,7 @@ impl<'a> Step<'a> {
         rooms.lock_missing(connection, schema, &needs, predicted).await?;
         rooms.count(connection, schema, &needs).await?;
         let (own, now, event_log) = (batch.session.id, batch.now, batch.event_log);
-        Ok(Self { session, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new() })
+        Ok(Self { host, pid, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new() })
     }
 
     fn apply(&mut self, batch: &Batch) -> Vec<Verdict> {
@@ -488,8 +484,8 @@ impl<'a> Step<'a> {
             number: try_number,
             queued_when: self.now,
             start_date: is_running.then_some(self.now),
-            host: Some(self.session.host),
-            pid: self.session.pid,
+            host: Some(self.host),
+            pid: self.pid,
         };
         let holding = Holding {
             dag: version.dag,

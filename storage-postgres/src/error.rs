@@ -34,9 +34,13 @@ pub(crate) fn storage_error(error: sqlx::Error) -> StorageError {
     }
 }
 
-/// Whether a transaction met another and would probably succeed if it were tried again at once.
-pub(crate) fn is_collision(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("40001" | "40P01")))
+/// How often a transaction that met another is tried again at once, before the caller is told.
+const COLLISIONS: u32 = 5;
+
+/// Whether a transaction met another and is to be tried again at once, after so many times.
+pub(crate) fn is_collision(error: &sqlx::Error, times: u32) -> bool {
+    times < COLLISIONS
+        && matches!(error, sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("40001" | "40P01")))
 }
 
 /// Whether something unique exists already.

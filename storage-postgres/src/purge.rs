@@ -18,9 +18,6 @@ const INSTANCES: i64 = 50_000;
 /// Entries of the event log that a transaction looks at, for each run that one may delete.
 const EVENTS_PER_RUN: usize = 10;
 
-/// How often a transaction that met another is tried at once.
-const COLLISIONS: u32 = 5;
-
 /// What to forget; nothing by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PurgeRequest {
@@ -208,7 +205,7 @@ impl PostgresStorage {
                     transaction.commit().await.map_err(storage_error)?;
                     return Ok(deleted);
                 }
-                Err(error) if is_collision(&error) && collisions < COLLISIONS => {
+                Err(error) if is_collision(&error, collisions) => {
                     collisions += 1;
                     drop(transaction);
                     self.pause_after_collision(collisions).await;

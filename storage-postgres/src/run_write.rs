@@ -21,9 +21,6 @@ use crate::image::{Images, decoded};
 use crate::sql::{Schema, sql};
 use crate::version::Version;
 
-/// How often a change that met another transaction is tried at once.
-const COLLISIONS: u32 = 5;
-
 /// What became of each run to be created, in the order given.
 type Created = Vec<Result<DagRun>>;
 
@@ -63,7 +60,7 @@ impl PostgresStorage {
                     self.hand_over(session, &created, &versions);
                     return Ok(created);
                 }
-                Err(Failure::Database(error)) if is_collision(&error) && collisions < COLLISIONS => {
+                Err(Failure::Database(error)) if is_collision(&error, collisions) => {
                     collisions += 1;
                     drop(transaction);
                     self.pause_after_collision(collisions).await;
@@ -227,7 +224,7 @@ impl PostgresStorage {
                     self.announce(News::CHANGES.and(News::RUNS));
                     return Ok(amended);
                 }
-                Err(Failure::Database(error)) if is_collision(&error) && collisions < COLLISIONS => {
+                Err(Failure::Database(error)) if is_collision(&error, collisions) => {
                     collisions += 1;
                     drop(transaction);
                     self.pause_after_collision(collisions).await;
@@ -312,7 +309,7 @@ impl PostgresStorage {
                     self.announce(News::CHANGES.and(News::RUNS));
                     return Ok(());
                 }
-                Err(Failure::Database(error)) if is_collision(&error) && collisions < COLLISIONS => {
+                Err(Failure::Database(error)) if is_collision(&error, collisions) => {
                     collisions += 1;
                     drop(transaction);
                     self.pause_after_collision(collisions).await;
