@@ -66,17 +66,20 @@ impl Router {
         let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
             return Route::NoSuchPath;
         };
+        let wanted = if method == Method::HEAD { &Method::GET } else { method };
         if decoded.contains("//") {
             let merged = merge_slashes(&decoded);
-            return match self.methods(document, &merged).is_empty() {
-                true => Route::NoSuchPath,
-                false => Route::Redirect(merge_slashes(path)),
+            return if self.methods(document, &merged).is_empty() {
+                Route::NoSuchPath
+            } else if method == Method::OPTIONS || self.find(document, wanted, &merged).is_some() {
+                Route::Redirect(merge_slashes(path))
+            } else {
+                Route::NoSuchMethod
             };
         }
         if decoded.contains('\0') {
             return Route::NoSuchPath;
         }
-        let wanted = if method == Method::HEAD { &Method::GET } else { method };
         if let Some(route) = self.find(document, wanted, &decoded) {
             return route;
         }
