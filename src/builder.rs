@@ -40,6 +40,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: IdSource,
     dags: Vec<BuiltDag>,
+    #[cfg(feature = "director")]
+    workers: updraft_operators::director::DirectorWorkers,
     settings: BuilderSettings,
     status: SchedulerStatus,
 }
@@ -53,6 +55,9 @@ struct BuilderSettings {
     folders: Vec<PathBuf>,
     #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have variables"))]
     dag_env: Vec<String>,
+    #[cfg(feature = "director")]
+    projects: Vec<PathBuf>,
+    queues: Option<Arc<BTreeSet<String>>>,
 }
 
 /// Puts an [`Updraft`] together.
@@ -62,6 +67,8 @@ pub struct Builder {
     logs: Option<Arc<dyn LogStore>>,
     registry: Registry,
     renderer: Option<Arc<dyn RenderTemplates>>,
+    #[cfg(feature = "director")]
+    operators: updraft_operators::OperatorsConfig,
     clock: Arc<dyn Clock>,
     ids: IdSource,
     dags: Vec<DagBuilder>,
@@ -75,6 +82,8 @@ impl Default for Builder {
             logs: None,
             registry: Registry::default(),
             renderer: None,
+            #[cfg(feature = "director")]
+            operators: updraft_operators::OperatorsConfig::default(),
             clock: Arc::new(SystemClock::new()),
             ids: IdSource::from_system(),
             dags: Vec::new(),
@@ -84,6 +93,9 @@ impl Default for Builder {
                 dags_are_paused_at_creation: false,
                 folders: Vec::new(),
                 dag_env: Vec::new(),
+                #[cfg(feature = "director")]
+                projects: Vec::new(),
+                queues: None,
             },
         }
     }
@@ -133,6 +145,33 @@ impl Builder {
         self
     }
 
+    /// Adds a Celery Director project: the folder with its `workflows.yml`, which is watched while the scheduler runs. Tasks
+    /// are operators that were registered by their names ([`Builder::director_task`]), or functions of the folder's
+    /// `tasks/`, which are run by the Python interpreter of [`Builder::builtin_operators`].
+    #[cfg(feature = "director")]
+    #[must_use]
+    pub fn director_project(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.settings.projects.push(folder.into());
+        self
+    }
+
+    /// Adds a task that workflows may name.
+    #[cfg(feature = "director")]
+    #[must_use]
+    pub fn director_task(mut self, name: &str, operator: impl Operator + 'static) -> Self {
+        let task = updraft_operators::director::DirectorTask::new(operator);
+        self.registry.register(OperatorInfo::new(name), task);
+        self
+    }
+
+    /// Names a queue that this process serves; all by default. It runs the runs of DAGs whose tasks are all in such queues.
+    #[must_use]
+    pub fn queue(mut self, name: impl Into<String>) -> Self {
+        let queues = self.settings.queues.get_or_insert_default();
+        Arc::make_mut(queues).insert(name.into());
+        self
+    }
+
     /// Names an environment variable that DAG files may use as `$NAME`; `*` allows all.
     #[cfg(feature = "yaml")]
     #[must_use]
@@ -152,6 +191,8 @@ impl Builder {
     #[cfg(feature = "operators")]
     #[must_use]
     pub fn builtin_operators(mut self, config: updraft_operators::OperatorsConfig) -> Self {
+        #[cfg(feature = "director")]
+        self.operators.clone_from(&config);
         updraft_operators::register_all(&mut self.registry, config);
         self.renderer = Some(Arc::new(updraft_operators::TemplateRenderer::new()));
         self
@@ -203,7 +244,8 @@ impl Builder {
     ///
     /// # Errors
     /// A DAG is wrong, two have the same id, or there is no storage.
-    pub fn build(self) -> Result<Updraft, BuildError> {
+    #[cfg_attr(not(feature = "director"), allow(unused_mut, reason = "only projects add operators"))]
+    pub fn build(mut self) -> Result<Updraft, BuildError> {
         if self.settings.parallelism == 0 {
             return Err(BuildError::Invalid("a parallelism of 0 would never run anything".into()));
         }
@@ -217,6 +259,10 @@ impl Builder {
             #[cfg(not(feature = "memory"))]
             None => return Err(BuildError::NoStorage),
         };
+        #[cfg(feature = "director")]
+        let workers = updraft_operators::director::DirectorWorkers::new(self.operators, Arc::clone(&self.clock));
+        #[cfg(feature = "director")]
+        updraft_operators::director::register(&mut self.registry, workers.clone());
         let code = CodeTasks::default();
         let mut ids = BTreeSet::new();
         let mut dags = Vec::with_capacity(self.dags.len());
@@ -241,6 +287,8 @@ impl Builder {
             clock: self.clock,
             ids: self.ids,
             dags,
+            #[cfg(feature = "director")]
+            workers,
             settings: self.settings,
             status: SchedulerStatus::default(),
         };
@@ -296,6 +344,29 @@ impl Updraft {
             .scheduler(self.inner.status.clone())
     }
 
+    /// Celery Director's API over this orchestrator, to be completed with who may call. The page size is the first project's
+    /// `DIRECTOR_WORKFLOWS_PER_PAGE`.
+    #[cfg(feature = "director")]
+    pub fn director(&self) -> updraft_http_adapter::director::DirectorBuilder {
+        let api = updraft_http_adapter::director::Director::builder(self.service().clone());
+        let size =
+            self.projects().next().and_then(|project| project.setting("WORKFLOWS_PER_PAGE")?.trim().parse().ok());
+        match size {
+            Some(size) => api.per_page(size),
+            None => api,
+        }
+    }
+
+    #[cfg(feature = "director")]
+    fn projects(&self) -> impl Iterator<Item = updraft_authoring::director::Project> {
+        let inner = &self.inner;
+        inner.settings.projects.iter().map(|folder| {
+            let functions = Arc::new(crate::director::Functions(inner.workers.clone()));
+            let (registry, clock) = (Arc::clone(&inner.registry), Arc::clone(&inner.clock));
+            updraft_authoring::director::Project::new(folder, registry, functions, clock)
+        })
+    }
+
     /// Where time comes from.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
@@ -324,13 +395,19 @@ impl Updraft {
             loops.spawn(supervise("DAGs", Arc::clone(&inner.clock), down.clone(), report));
         }
         #[cfg(feature = "yaml")]
-        if !inner.settings.folders.is_empty() {
-            let folders = self.folders();
+        for folders in self.folders() {
             crate::folder::scan(&folders, &inner.service).await?;
             let (clock, service, stopped) = (Arc::clone(&inner.clock), inner.service.clone(), stopped.clone());
             let watch =
                 move || crate::folder::watch(folders.clone(), service.clone(), Arc::clone(&clock), stopped.clone());
             loops.spawn(supervise("DAG files", Arc::clone(&inner.clock), down.clone(), watch));
+        }
+        #[cfg(feature = "director")]
+        if !inner.settings.projects.is_empty() {
+            let (clock, service, stopped) = (Arc::clone(&inner.clock), inner.service.clone(), stopped.clone());
+            let clean =
+                move || crate::director::keep_to_retention(service.clone(), Arc::clone(&clock), stopped.clone());
+            loops.spawn(supervise("retention", Arc::clone(&inner.clock), down.clone(), clean));
         }
         let updraft = self.clone();
         let schedule = move || {
@@ -400,7 +477,11 @@ impl Updraft {
         SchedulerParts {
             storage: Arc::clone(&inner.storage) as _,
             executor: Arc::new(executor),
-            runnable: Arc::new(Registered { registry: Arc::clone(&inner.registry), code: Arc::clone(&inner.code) }),
+            runnable: Arc::new(Registered {
+                registry: Arc::clone(&inner.registry),
+                code: Arc::clone(&inner.code),
+                queues: inner.settings.queues.clone(),
+            }),
             clock: Arc::clone(&inner.clock),
             ids: inner.ids.clone(),
             status: inner.status.clone(),
@@ -408,14 +489,21 @@ impl Updraft {
     }
 
     #[cfg(feature = "yaml")]
-    fn folders(&self) -> crate::folder::Folders {
+    fn folders(&self) -> Vec<crate::folder::Folders> {
         let inner = &self.inner;
+        let paused = inner.settings.dags_are_paused_at_creation;
         let mut loader = updraft_authoring::Loader::new(Arc::clone(&inner.registry), Arc::clone(&inner.clock))
             .allow_env(inner.settings.dag_env.iter().cloned());
         for folder in &inner.settings.folders {
             loader = loader.folder(folder);
         }
-        crate::folder::Folders::new(loader, inner.settings.dags_are_paused_at_creation)
+        let mut watched = Vec::new();
+        if !inner.settings.folders.is_empty() {
+            watched.push(crate::folder::Folders::new(loader, paused));
+        }
+        #[cfg(feature = "director")]
+        watched.extend(self.projects().map(|project| crate::folder::Folders::new(project, paused)));
+        watched
     }
 }
 

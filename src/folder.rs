@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use updraft_authoring::{FolderChange, FolderWatch, Loader};
+use updraft_authoring::{DagFiles, FolderChange, FolderWatch};
 use updraft_core::clock::Clock;
 use updraft_core::id::DagId;
 use updraft_core::service::Service;
@@ -33,8 +33,8 @@ struct Work {
 }
 
 impl Folders {
-    pub(crate) fn new(loader: Loader, paused_upon_creation: bool) -> Self {
-        let watch = FolderWatch::new(loader, paused_upon_creation);
+    pub(crate) fn new(files: impl DagFiles + 'static, paused_upon_creation: bool) -> Self {
+        let watch = FolderWatch::new(files, paused_upon_creation);
         Self { watch: Arc::new(Mutex::new(watch)), work: Arc::default() }
     }
 

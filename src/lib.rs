@@ -33,11 +33,14 @@
 //! - `yaml` (default): DAG files in dag-factory's format, and the operators they name.
 //! - `operators`: Bash, Python, branches, short circuits and templates, without the files.
 //! - `airflow`: Airflow's stable REST API as a [`tower` service](https://docs.rs/tower-service).
+//! - `director`: Celery Director's projects, and its API as a tower service.
 //! - `server`: an accept loop for hosts that have no HTTP server of their own.
 //! - `full`: all of them, but for TLS to the database.
 
 mod builder;
 mod declared;
+#[cfg(feature = "director")]
+mod director;
 mod error;
 #[cfg(feature = "yaml")]
 mod folder;
@@ -47,7 +50,7 @@ mod runnable;
 mod running;
 mod supervisor;
 
-#[cfg(feature = "airflow")]
+#[cfg(any(feature = "airflow", feature = "director"))]
 pub use updraft_http_adapter as http;
 #[cfg(feature = "operators")]
 pub use updraft_operators as operators;

@@ -1,11 +1,13 @@
 //! Notices what changes in the folders of DAG files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
+use updraft_core::clock::Clock;
 use updraft_core::dag::content_hash;
 use updraft_core::id::DagId;
 use updraft_core::storage::DagRegistration;
@@ -33,13 +35,39 @@ impl FolderChange {
     }
 }
 
-/// Notices what changes in the folders of a [`Loader`].
+/// Files that declare DAGs, and how they are read.
+pub trait DagFiles: Debug + Send {
+    /// The files that there are, sorted.
+    fn files(&self) -> Vec<PathBuf>;
+
+    /// Reads one of them.
+    fn load_file(&self, path: &Path) -> FileLoad;
+
+    /// Time, as far as it tells whether a file may still be written.
+    fn clock(&self) -> &Arc<dyn Clock>;
+}
+
+impl DagFiles for Loader {
+    fn files(&self) -> Vec<PathBuf> {
+        Self::files(self)
+    }
+
+    fn load_file(&self, path: &Path) -> FileLoad {
+        Self::load_file(self, path)
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        Self::clock(self)
+    }
+}
+
+/// Notices what changes in DAG files.
 ///
 /// Nothing runs by itself: the host calls [`FolderWatch::scan`] as often as it likes, about once a second. A scan reads
 /// files, so it belongs on a thread that may block.
 #[derive(Debug)]
 pub struct FolderWatch {
-    loader: Loader,
+    loader: Box<dyn DagFiles>,
     paused_upon_creation: bool,
     files: BTreeMap<PathBuf, Known>,
     /// Whether the next scan compares although no file has changed.
@@ -76,7 +104,7 @@ impl Fingerprint {
         Self {
             modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),
             size: metadata.as_ref().map(std::fs::Metadata::len),
-            hash: std::fs::read(path).ok().map(|bytes| Sha256::digest(bytes).into()),
+            hash: content(path).map(|bytes| Sha256::digest(bytes).into()),
         }
     }
 
@@ -92,22 +120,27 @@ impl Fingerprint {
     }
 }
 
+/// What a file holds, or what is in a folder.
+fn content(path: &Path) -> Option<Vec<u8>> {
+    if !path.is_dir() {
+        return std::fs::read(path).ok();
+    }
+    let mut names: Vec<_> = std::fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    names.sort();
+    Some(names.iter().flat_map(|name| [name.as_encoded_bytes(), b"\0"].concat()).collect())
+}
+
 impl FolderWatch {
     /// A watch that has seen nothing yet: its first scan finds everything.
-    pub fn new(loader: Loader, paused_upon_creation: bool) -> Self {
+    pub fn new(loader: impl DagFiles + 'static, paused_upon_creation: bool) -> Self {
         Self {
-            loader,
+            loader: Box::new(loader),
             paused_upon_creation,
             files: BTreeMap::new(),
             repeats: false,
             announced: BTreeMap::new(),
             errors: BTreeMap::new(),
         }
-    }
-
-    /// The loader.
-    pub fn loader(&self) -> &Loader {
-        &self.loader
     }
 
     /// The DAGs that were announced and not removed.

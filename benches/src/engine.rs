@@ -240,6 +240,7 @@ impl Default for Limits {
 /// A run of a version that somebody triggers for this moment.
 pub fn new_run(version: DagVersionId, date: DateTime<Utc>) -> NewRun {
     NewRun {
+        uid: uuid::Uuid::from_u64_pair(version.0.unsigned_abs(), date.timestamp_micros().unsigned_abs()),
         dag_version: version,
         run_id: format!("manual__{}", date.timestamp_micros()),
         run_type: RunType::Manual,

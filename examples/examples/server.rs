@@ -4,16 +4,25 @@
 //!
 //! Options also come from the environment, as `UPDRAFT_…`.
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use clap::Parser;
+use http::{Request, Response};
 use tokio::signal::unix::{SignalKind, signal};
+use tower_service::Service;
+use updraft::http::Body;
 use updraft::http::access::{BasicAuthenticator, RoleAuthorizer, hash_password};
-use updraft::http::server::{Limits, Server};
+use updraft::http::airflow::Airflow;
+use updraft::http::director::Director;
+use updraft::http::server::{Limits, RequestBody, Server};
 use updraft::log::{FileLogs, LogStore};
 use updraft::model::User;
 use updraft::operators::OperatorsConfig;
@@ -31,6 +40,13 @@ struct Options {
     /// A folder of DAG files; may be repeated. The shipped examples by default.
     #[arg(long, env = "UPDRAFT_DAGS", value_delimiter = ',')]
     dags: Vec<PathBuf>,
+    /// The folder of a Celery Director project; its API is then served at /api/workflows, /api/definitions and /api/ping.
+    /// May be repeated.
+    #[arg(long, env = "UPDRAFT_DIRECTOR", value_delimiter = ',')]
+    director: Vec<PathBuf>,
+    /// A queue whose tasks are run here; may be repeated. All by default.
+    #[arg(long = "queue", env = "UPDRAFT_QUEUES", value_delimiter = ',')]
+    queues: Vec<String>,
     /// An environment variable that DAG files may use; may be repeated, * for all.
     #[arg(long, env = "UPDRAFT_DAG_ENV", value_delimiter = ',')]
     dag_env: Vec<String>,
@@ -117,16 +133,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for name in &options.dag_env {
         builder = builder.dag_env(name);
     }
+    for folder in &options.director {
+        if !folder.join("workflows.yml").is_file() {
+            return Err(format!("{} has no workflows.yml", folder.display()).into());
+        }
+        builder = builder.director_project(folder);
+    }
+    for queue in &options.queues {
+        builder = builder.queue(queue);
+    }
     let updraft = builder.build()?;
     make_admin(&updraft, options.admin.as_deref()).await?;
 
-    let authenticator = BasicAuthenticator::new(updraft.storage().clone(), clock.clone(), updraft.ids())?;
-    let mut api = updraft.airflow().authenticator(authenticator);
+    let authenticator = || BasicAuthenticator::new(updraft.storage().clone(), clock.clone(), updraft.ids());
+    let mut api = updraft.airflow().authenticator(authenticator()?);
+    let mut director = updraft.director().authenticator(authenticator()?);
     if let Some(role) = &options.anonymous_role {
         if !RoleAuthorizer::new().knows(role) {
             return Err(format!("'{role}' is not a role; there are Admin, Op, User, Viewer and Public").into());
         }
         api = api.anonymous_role(role);
+        director = director.anonymous_role(role);
     }
     let running = updraft.start().await?;
     println!("Updraft listens on http://{address}");
@@ -136,12 +163,39 @@ async fn main() -> Result<(), Box<dyn Error>> {
             _ = interrupt.recv() => {}
         }
     };
-    server.serve(api.build()?, stop).await;
+    let director = (!options.director.is_empty()).then(|| director.build());
+    server.serve(Apis { airflow: api.build()?, director }, stop).await;
     running.shutdown(Duration::from_secs(options.shutdown_patience)).await;
     if let Some(database) = database {
         database.close().await;
     }
     Ok(())
+}
+
+/// The APIs, by their paths: what is below /api and is not Airflow's is Director's, if there is a project of it.
+#[derive(Debug, Clone)]
+struct Apis {
+    airflow: Airflow,
+    director: Option<Director>,
+}
+
+impl Service<Request<RequestBody>> for Apis {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let path = request.uri().path();
+        let is_airflows = ["/api/v1", "/api/experimental"].iter().any(|prefix| path.starts_with(prefix));
+        match &mut self.director {
+            Some(director) if path.starts_with("/api/") && !is_airflows => director.call(request),
+            _ => self.airflow.call(request),
+        }
+    }
 }
 
 /// The database, if state is kept in one, with its tables. No error holds the URL, because the URL may hold a password.

@@ -3,6 +3,8 @@
 pub mod access;
 pub mod airflow;
 mod body;
+#[cfg(feature = "director")]
+pub mod director;
 mod schema;
 #[cfg(feature = "server")]
 pub mod server;

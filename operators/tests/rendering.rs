@@ -56,6 +56,7 @@ impl Bed {
         let version = storage.register_dags(now, vec![registration]).await.expect("registered").remove(0);
         let date: DateTime<Utc> = "2024-02-01T00:00:00Z".parse().expect("a date");
         let run = NewRun {
+            uid: updraft_core::id::IdSource::from_seed(1).uuid(now),
             dag_version: version.id,
             run_id: "r".into(),
             run_type: RunType::Manual,

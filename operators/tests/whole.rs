@@ -90,6 +90,7 @@ impl World {
     #[allow(clippy::unwrap_used, reason = "a test's own ground")]
     async fn run(&self, run_id: &str, date: DateTime<Utc>, conf: Value) -> RunState {
         let new = NewRun {
+            uid: updraft_core::id::IdSource::from_system().uuid(date),
             dag_version: self.version.id,
             run_id: run_id.into(),
             run_type: RunType::Manual,

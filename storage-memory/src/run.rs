@@ -11,6 +11,7 @@ use updraft_core::model::{AuditEntry, DagRun, Note, RunState, TaskState};
 use updraft_core::storage::{
     Amendment, InstanceAmendment, NewRun, Page, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
+use uuid::Uuid;
 
 use crate::MemoryStorage;
 use crate::dag::Version;
@@ -80,6 +81,7 @@ impl State {
             RunNames { run_id: new.run_id.clone(), logical_date: new.logical_date, version: Arc::clone(&version) };
         let record = DagRun {
             id,
+            uid: new.uid,
             dag_id,
             run_id: new.run_id,
             run_type: new.run_type,
@@ -110,6 +112,7 @@ impl State {
             was_owned: false,
         };
         self.runs.push(Some(Box::new(run)));
+        self.runs_by_uid.insert(new.uid, id);
         self.enter(id);
         self.audit(now, new.audit);
         Ok(record)
@@ -216,6 +219,7 @@ impl State {
         let Some(mut run) = self.runs.get_mut(run_place(id)).and_then(Option::take) else {
             return Ok(());
         };
+        self.runs_by_uid.remove(&run.record.uid);
         let Run { instances, version, .. } = run.as_mut();
         for (instance, place) in instances.iter_mut().zip(&version.places) {
             self.pools.set_state(instance, *place, TaskState::Removed);
@@ -313,7 +317,11 @@ impl State {
                 runs.sort_by_cached_key(|run| std::cmp::Reverse(conf_order(&run.conf)));
             }
         }
-        page(runs.into_iter(), query.page).map(|run| DagRun::clone(run))
+        let mut page = page(runs.into_iter(), query.page).map(|run| DagRun::clone(run));
+        if query.without_total {
+            page.total = 0;
+        }
+        page
     }
 }
 
@@ -336,6 +344,14 @@ impl RunStorage for MemoryStorage {
     async fn dag_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun> {
         let record = Arc::clone(&self.lock().find_run(dag_id, run_id)?.record);
         Ok(Arc::unwrap_or_clone(record))
+    }
+
+    async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun> {
+        let state = self.lock();
+        let found = state.runs_by_uid.get(&uid).and_then(|id| state.run(*id));
+        let record = found.map(|run| Arc::clone(&run.record));
+        drop(state);
+        record.map(Arc::unwrap_or_clone).ok_or(StorageError::NotFound(Subject::DagRunUid(uid)))
     }
 
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>> {

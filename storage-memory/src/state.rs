@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, DagVersionId, RunId, SchedulerId};
 use updraft_core::model::{AuditEntry, Connection, Host, ImportError, Role, RunState, User, Variable};
 use updraft_core::storage::{Result, StorageError, Subject};
+use uuid::Uuid;
 
 use crate::attempt::Attempts;
 use crate::dag::{DagEntry, Version};
@@ -43,6 +44,7 @@ pub(crate) struct State {
     pub(crate) sources: BTreeMap<String, Arc<str>>,
     /// By id, minus one; those of deleted runs stay empty.
     pub(crate) runs: Vec<Option<Box<Run>>>,
+    pub(crate) runs_by_uid: BTreeMap<Uuid, RunId>,
     pub(crate) waiting: BTreeMap<DagVersionId, Waiting>,
     pub(crate) attempts: Attempts,
     pub(crate) pools: Pools,
@@ -70,6 +72,7 @@ impl State {
             version_serial: Serial::default(),
             sources: BTreeMap::new(),
             runs: Vec::new(),
+            runs_by_uid: BTreeMap::new(),
             waiting: BTreeMap::new(),
             attempts: Attempts::default(),
             pools: Pools::new(),

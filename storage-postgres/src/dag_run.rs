@@ -14,6 +14,7 @@ use updraft_core::model::{AuditEntry, DagRun, Note};
 use updraft_core::storage::{
     Amendment, NewRun, OrderBy, Page, Range, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
+use uuid::Uuid;
 
 use crate::PostgresStorage;
 use crate::audit::write_audit;
@@ -24,13 +25,14 @@ use crate::sql::{Schema, sql};
 
 /// Reads a run from the columns `id`, `dag_id` (the text id, of the DAG's row), `run_id`, `run_type`, `state`,
 /// `logical_date`, `data_interval_start`, `data_interval_end`, `queued_at`, `start_date`, `end_date`, `external_trigger`,
-/// `conf`, `note`, `note_user`, `last_scheduling_decision`, `dag_version`, `clear_number`, `version`, `owner` and
-/// `updated_at`, in any order.
+/// `conf`, `note`, `note_user`, `last_scheduling_decision`, `dag_version`, `clear_number`, `version`, `owner`,
+/// `updated_at` and `uid`, in any order.
 pub(crate) fn read_run(row: &PgRow) -> Result<DagRun> {
     let read = || -> sqlx::Result<(i16, i16, DagRun)> {
         let Json(conf) = row.try_get("conf")?;
         let run = DagRun {
             id: RunId(row.try_get("id")?),
+            uid: row.try_get("uid")?,
             dag_id: DagId::from(row.try_get::<&str, _>("dag_id")?),
             run_id: row.try_get("run_id")?,
             run_type: updraft_core::model::RunType::Manual,
@@ -203,6 +205,12 @@ impl RunStorage for PostgresStorage {
         read_run(&row.ok_or_else(not_found)?)
     }
 
+    async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun> {
+        let query = sqlx::query(self.inner.schema.sql(sql!("dag_run/by_uid"))).bind(uid);
+        let row = query.fetch_optional(&self.inner.clients).await.map_err(storage_error)?;
+        read_run(&row.ok_or(StorageError::NotFound(Subject::DagRunUid(uid)))?)
+    }
+
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>> {
         let schema = &self.inner.schema;
         let mut tx = self.snapshot().await?;
@@ -212,9 +220,14 @@ impl RunStorage for PostgresStorage {
         let Some(filter) = filter else {
             return Ok(Page { items: Vec::new(), total: 0 });
         };
-        let statement = sqlx::query(schema.sql(sql!("dag_run/count")));
-        let row = bind_run_query(query, &filter, statement).fetch_one(&mut *tx).await.map_err(storage_error)?;
-        let count = row.try_get(0).map_err(storage_error)?;
+        let count = match query.without_total {
+            true => 0,
+            false => {
+                let statement = sqlx::query(schema.sql(sql!("dag_run/count")));
+                let row = bind_run_query(query, &filter, statement).fetch_one(&mut *tx).await.map_err(storage_error)?;
+                row.try_get(0).map_err(storage_error)?
+            }
+        };
         let OrderBy { field, descending } =
             query.order_by.unwrap_or(OrderBy { field: RunOrder::Id, descending: false });
         let (limit, offset) = limit_and_offset(query.page);

@@ -282,7 +282,7 @@ impl TaskInstanceStorage for PostgresStorage {
         let run = Arc::new(read_run(&row)?);
         let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
         // After the columns of the run.
-        read_instance(&row, 21, &run, &version)
+        read_instance(&row, 22, &run, &version)
     }
 
     async fn task_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>> {
@@ -306,6 +306,18 @@ impl TaskInstanceStorage for PostgresStorage {
         }
         tx.commit().await.map_err(storage_error)?;
         Ok(page)
+    }
+
+    async fn instance_states(&self, places: &[(RunId, InstanceKey)]) -> Result<Vec<Option<TaskState>>> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query_scalar(self.inner.schema.sql(sql!("task_instance/states")))
+            .bind(places.iter().map(|(run, _)| run.0).collect::<Vec<_>>())
+            .bind(places.iter().map(|(_, key)| int(key.task.0)).collect::<Vec<_>>())
+            .bind(places.iter().map(|(_, key)| key.map_index).collect::<Vec<_>>());
+        let states: Vec<Option<i16>> = query.fetch_all(&self.inner.clients).await.map_err(storage_error)?;
+        states.into_iter().map(|state| state.map(task_state).transpose()).collect()
     }
 
     async fn tries(&self, run: RunId, key: InstanceKey) -> Result<Vec<TaskInstanceTry>> {

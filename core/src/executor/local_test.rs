@@ -116,6 +116,7 @@ impl Bed {
         let now = DateTime::from_timestamp(1_704_067_200, 0).unwrap();
         let run = DagRun {
             id: RunId(1),
+            uid: uuid::Uuid::nil(),
             dag_id: DagId::from("d"),
             run_id: "r".into(),
             run_type: RunType::Manual,

@@ -16,6 +16,7 @@ mod trigger_rule;
 mod user;
 mod variable;
 mod weight_rule;
+mod workflow;
 mod xcom;
 
 pub use attempt::{AttemptPhase, LiveAttempt};
@@ -34,4 +35,5 @@ pub use trigger_rule::{TriggerRule, UnknownTriggerRule};
 pub use user::{Role, User};
 pub use variable::Variable;
 pub use weight_rule::{UnknownWeightRule, WeightRule};
+pub use workflow::{WORKFLOW, WORKFLOW_ERROR, WORKFLOW_FUNCTION, Workflow, WorkflowTask};
 pub use xcom::{RETURN_VALUE, SKIPMIXIN_KEY, XCom};

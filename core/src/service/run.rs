@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::interval::infer_manual_interval;
 use super::param::check_params;
@@ -42,6 +43,7 @@ pub struct CheckedTrigger<'a> {
     dag: &'a DagRecord,
     request: TriggerRequest,
     actor: &'a Actor,
+    uid: Uuid,
     now: DateTime<Utc>,
     logical_date: DateTime<FixedOffset>,
     attempts: i64,
@@ -55,7 +57,7 @@ impl CheckedTrigger<'_> {
 
     /// The run to create.
     pub fn run(&self) -> NewRun {
-        new_run(self.dag, &self.request, self.logical_date, self.actor)
+        new_run(self)
     }
 
     /// Chooses another logical date if that is free to choose and was what the run met: two clients may ask within the same
@@ -126,7 +128,8 @@ impl Service {
             return Err(error);
         }
         let logical_date = request.logical_date.unwrap_or_else(|| now.fixed_offset()).trunc_subsecs(6);
-        Ok(CheckedTrigger { dag, request, actor, now, logical_date, attempts: 0 })
+        let uid = self.ids().uuid(now);
+        Ok(CheckedTrigger { dag, request, actor, uid, now, logical_date, attempts: 0 })
     }
 
     async fn check_is_new(&self, dag: &DagRecord, request: &TriggerRequest) -> Result<()> {
@@ -156,6 +159,14 @@ impl Service {
     /// `NotFound`.
     pub async fn dag_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun> {
         Ok(self.storage.dag_run(dag_id, run_id).await?)
+    }
+
+    /// The run with this uid.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun> {
+        Ok(self.storage.dag_run_by_uid(uid).await?)
     }
 
     /// A page of runs.
@@ -192,6 +203,28 @@ impl Service {
         // A run that has the state keeps its dates.
         let state = (state != run.state && !waits_for_teardown).then_some(state);
         let audit = run_audit(actor, "update_dag_run_state", dag_id, run_id);
+        self.amend_run(Amendment { run: run.id, state, restarts: false, instances }, audit).await
+    }
+
+    /// Ends a run at once, whatever its state: it is failed, what is under way is ended and failed, and what has not started
+    /// is skipped. So are the tasks that end the run and have no work of their own, even if they had ended: by them a
+    /// cancelled run is told from one that failed by itself, for as long as it exists.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn cancel_run(&self, dag_id: &str, run_id: &str, actor: &Actor) -> Result<DagRun> {
+        let run = self.storage.dag_run(dag_id, run_id).await?;
+        let found = self.instances_of(dag_id, run_id).await?;
+        let downstream = found.first().map(|instance| instance.dag.downstream()).unwrap_or_default();
+        let (last, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|instance| {
+            instance.task().is_some_and(|task| task.is_empty)
+                && downstream.get(instance.key.task.index()).is_some_and(Vec::is_empty)
+        });
+        let mark = InstanceAmendment::Mark { state: TaskState::Skipped, only: StateSet::ALL };
+        let mut instances = mark_failed(&others);
+        instances.extend(last.iter().map(|instance| (instance.key, mark.clone())));
+        let audit = run_audit(actor, "cancel_dag_run", dag_id, run_id);
+        let state = (run.state != RunState::Failed).then_some(RunState::Failed);
         self.amend_run(Amendment { run: run.id, state, restarts: false, instances }, audit).await
     }
 
@@ -319,17 +352,18 @@ fn check_run_id(run_id: &str) -> Result<()> {
     Ok(())
 }
 
-fn new_run(dag: &DagRecord, request: &TriggerRequest, logical_date: DateTime<FixedOffset>, actor: &Actor) -> NewRun {
+fn new_run(trigger: &CheckedTrigger<'_>) -> NewRun {
+    let CheckedTrigger { dag, request, actor, uid, logical_date, .. } = trigger;
     let run_id = match request.run_id.as_deref() {
-        None | Some("") => format!("{}__{}", RunType::Manual, isoformat(logical_date)),
+        None | Some("") => format!("{}__{}", RunType::Manual, isoformat(*logical_date)),
         Some(run_id) => run_id.to_owned(),
     };
     let date = logical_date.to_utc();
     let interval =
         request.data_interval.unwrap_or_else(|| infer_manual_interval(&dag.dag().schedule, &dag.dag().timezone, date));
-    let note = request.note.clone().filter(|note| !note.is_empty());
     let audit = AuditEntry { dag_id: Some(dag.dag_id().clone()), ..actor.audit("post_dag_run") };
     NewRun {
+        uid: *uid,
         dag_version: dag.version.id,
         run_id,
         run_type: RunType::Manual,
@@ -339,7 +373,7 @@ fn new_run(dag: &DagRecord, request: &TriggerRequest, logical_date: DateTime<Fix
         data_interval_end: interval.1,
         external_trigger: true,
         conf: Value::Object(request.conf.clone()),
-        note: note.map(|content| Note { content, user: actor.user().map(Into::into) }),
+        note: request.note.clone().map(|content| Note { content, user: actor.user().map(Into::into) }),
         audit: Some(audit),
     }
 }

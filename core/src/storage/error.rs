@@ -18,6 +18,8 @@ pub enum Subject {
     DagRun(String, String),
     /// A run, by the storage's key.
     DagRunKey(RunId),
+    /// A run, by its uid.
+    DagRunUid(uuid::Uuid),
     /// The run of a DAG that has this logical date.
     LogicalDate(String, chrono::DateTime<chrono::Utc>),
     /// A task instance, by the ids of DAG, run and task and the map index.
@@ -50,6 +52,7 @@ impl Display for Subject {
             Self::Task(dag, task) => write!(f, "the task '{task}' of the DAG '{dag}'"),
             Self::DagRun(dag, run) => write!(f, "the run '{run}' of the DAG '{dag}'"),
             Self::DagRunKey(id) => write!(f, "the run with the key {id}"),
+            Self::DagRunUid(uid) => write!(f, "the run {uid}"),
             Self::LogicalDate(dag, date) => write!(f, "the run of the DAG '{dag}' with the logical date {date}"),
             Self::TaskInstance(dag, run, task, index) => {
                 write!(f, "the task instance '{task}' ({index}) of the run '{run}' of the DAG '{dag}'")

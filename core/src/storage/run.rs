@@ -4,6 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{OrderBy, Page, PageRequest, Range, Result};
 use crate::id::{DagId, DagVersionId, InstanceKey, RunId};
@@ -12,6 +13,8 @@ use crate::model::{AuditEntry, DagRun, Note, RunState, RunType, StateSet, TaskSt
 /// A run to be created.
 #[derive(Debug, Clone)]
 pub struct NewRun {
+    /// Unique among all runs; best made of the time, as [`IdSource::uuid`](crate::id::IdSource::uuid) makes it.
+    pub uid: Uuid,
     /// The version of the DAG that it runs. One task instance is created for each task of it.
     pub dag_version: DagVersionId,
     /// Unique among the runs of the DAG.
@@ -95,6 +98,8 @@ pub struct RunQuery {
     pub updated_at: Range<DateTime<Utc>>,
     /// The order.
     pub order_by: Option<OrderBy<RunOrder>>,
+    /// Whether nobody asks for the total, which is then 0: to count costs more than a page, the longer the history is.
+    pub without_total: bool,
     /// The part.
     pub page: PageRequest,
 }
@@ -154,6 +159,12 @@ pub trait RunStorage {
     /// # Errors
     /// `NotFound`.
     async fn dag_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun>;
+
+    /// The run with this uid.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun>;
 
     /// A page of runs.
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>>;

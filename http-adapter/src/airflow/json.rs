@@ -16,6 +16,17 @@ pub(crate) fn to_vec(value: &Value) -> Vec<u8> {
     out
 }
 
+/// Writes `value` on one line without blanks, and a newline at the end.
+#[cfg(feature = "director")]
+pub(crate) fn compact(value: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let formatter = AirflowFormatter(serde_json::ser::CompactFormatter);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
+    out.push(b'\n');
+    out
+}
+
 /// Sorts members even where a host turned on `serde_json/preserve_order`.
 struct Sorted<'a>(&'a Value);
 

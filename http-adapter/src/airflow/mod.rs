@@ -6,15 +6,15 @@
 mod accept;
 mod audit;
 mod call;
-mod check;
+pub(crate) mod check;
 mod cron;
-mod date;
+pub(crate) mod date;
 mod document;
 mod field;
 mod file_token;
 mod ground;
 mod handler;
-mod json;
+pub(crate) mod json;
 mod operation;
 mod page;
 mod param;

@@ -54,6 +54,12 @@ impl Violation {
         }
     }
 
+    /// The message alone.
+    #[cfg(feature = "director")]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The message with the place in dots: `'many' is not of type 'integer' - 'slots'`.
     pub(crate) fn with_path(&self) -> String {
         if self.dotted_path.is_empty() {

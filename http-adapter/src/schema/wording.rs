@@ -47,6 +47,10 @@ pub(super) fn message(keyword: &str, schema: &Ordered, instance: &Ordered, kind:
         Kind::MaxProperties { .. } => sized(0, "is expected to be empty", "has too many properties"),
         Kind::Pattern { .. } => format!("{shown} does not match {}", limit()),
         Kind::Format { format } => format!("{shown} is not a {}", quote(format)),
+        Kind::Contains => format!("{shown} does not contain items matching the given schema"),
+        Kind::UnevaluatedProperties { unexpected } => {
+            unexpected_members(unexpected.clone()).replacen("Additional", "Unevaluated", 1)
+        }
         Kind::UniqueItems => format!("{shown} has non-unique elements"),
         Kind::Not { .. } => format!("{shown} should not be valid under {}", limit()),
         Kind::FalseSchema => format!("False schema does not allow {shown}"),

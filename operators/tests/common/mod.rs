@@ -131,6 +131,7 @@ impl Bed {
         let now = logical_date();
         let run = DagRun {
             id: RunId(1),
+            uid: self.ids.uuid(now),
             dag_id: self.dag.dag_id.clone(),
             run_id: "r".into(),
             run_type: RunType::Manual,

@@ -98,6 +98,7 @@ properties! {
         each_created_run_stands_alone
         of_concurrent_creations_one_succeeds
         a_run_has_a_note
+        a_run_is_found_by_its_uid
         a_deleted_run_is_wholly_gone
         run_filters_agree_with_a_naive_filter
         run_orders_agree_with_a_naive_sort
@@ -188,6 +189,7 @@ properties! {
     task_instance:
         an_instance_is_found_by_its_ids
         an_attempt_describes_itself
+        states_are_found_by_place
         an_instance_has_a_note
         tries_of_an_instance_that_has_not_run
         the_last_change_is_known

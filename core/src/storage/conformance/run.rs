@@ -119,6 +119,24 @@ pub async fn a_run_has_a_note(trial: &dyn Trial) {
     assert_eq!(world.storage.events(&EventLogQuery::default()).await.unwrap().total, 1);
 }
 
+/// A run is found by its uid, for as long as it exists.
+pub async fn a_run_is_found_by_its_uid(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let (d, e) = (world.register(dag("d", &["a"])).await, world.register(dag("e", &["a"])).await);
+    let (first, second) = (world.new_run(d, "r"), world.new_run(e, "r"));
+    let (uid, other) = (first.uid, second.uid);
+    let run = world.try_create(first).await.unwrap();
+    world.try_create(second).await.unwrap();
+    assert_eq!(run.uid, uid);
+    assert_eq!(world.storage.dag_run_by_uid(uid).await.unwrap(), run);
+    assert_eq!(world.storage.dag_run_by_uid(other).await.unwrap().dag_id.as_str(), "e");
+    world.storage.delete_run(run.id, None).await.unwrap();
+    assert_err!(world.storage.dag_run_by_uid(uid).await, StorageError::NotFound(Subject::DagRunUid(_)));
+    let query = RunQuery { without_total: true, ..RunQuery::default() };
+    let page = world.storage.dag_runs(&query).await.unwrap();
+    assert_eq!((page.items.len(), page.total), (1, 0), "nobody asked for the total");
+}
+
 /// With a run everything goes that belongs to it; its id and date are free again.
 pub async fn a_deleted_run_is_wholly_gone(trial: &dyn Trial) {
     let world = World::new(trial);

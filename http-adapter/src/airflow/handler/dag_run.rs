@@ -187,7 +187,8 @@ async fn post_dag_run(mut call: Call) -> Answer {
         logical_date,
         data_interval: interval.map(|(start, end)| (start.to_utc(), end.to_utc())),
         conf: body.get("conf").and_then(Value::as_object).cloned().unwrap_or_default(),
-        note: text("note"),
+        // As in Airflow, an empty note is none.
+        note: text("note").filter(|note| !note.is_empty()),
     };
     let run = call.service().trigger(&dag, request, &actor).await.map_err(|error| match error {
         ServiceError::AlreadyExists(Subject::LogicalDate(dag, date)) => {
