@@ -104,7 +104,7 @@ pub(super) fn read(
         .and_then(|node| problems.take(node.place, periodic::read(node.as_map()?)))
         .unwrap_or_default();
     let retention = mapping(map, "retention", problems)
-        .and_then(|node| problems.take(node.place, periodic::retention(&node.to_json()).map(Some)))
+        .and_then(|node| problems.take(node.place, periodic::retention(&node.to_json())))
         .flatten();
     let mut definition = map.to_json();
     if let Some(schema) = map.get("schema") {

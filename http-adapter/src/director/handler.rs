@@ -78,17 +78,19 @@ pub(super) async fn workflows(call: &Call<'_>, query: &str) -> Answer {
 
 async fn page_of(call: &Call<'_>, page: PageRequest) -> Result<Vec<DagRun>, Problem> {
     // Workflows whose definition is gone are listed, too.
-    let dags = call.service().dags(&dags(call).await?).await?;
+    let dags = call.service().dags(&dags(call).await?).await?.items;
+    let workflows = dags.iter().filter(|record| Workflow::of(record.dag()).is_some());
+    let dag_ids: BTreeSet<DagId> = workflows.map(|record| record.dag_id().clone()).collect();
+    if dag_ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let query = RunQuery {
-        dag_ids: Some(dags.items.iter().map(|record| record.dag_id().clone()).collect()),
+        dag_ids: Some(dag_ids),
         order_by: Some(OrderBy { field: RunOrder::Id, descending: true }),
         without_total: true,
         page,
         ..RunQuery::default()
     };
-    if dags.items.is_empty() {
-        return Ok(Vec::new());
-    }
     Ok(call.service().dag_runs(&query).await?.items)
 }
 
@@ -165,8 +167,12 @@ async fn execute(call: &Call<'_>, launch: Launch) -> Answer {
     if let Some(schema) = workflow.schema() {
         check_payload(schema, &launch.payload)?;
     }
+    let run_id = match launch.project.contains('.') {
+        true => Some(show::run_id(&launch.project, service.now().await?)),
+        false => None,
+    };
     let request = TriggerRequest {
-        run_id: show::run_id(&launch.project, service.now().await?),
+        run_id,
         conf: launch.payload,
         note: launch.comment,
         ..TriggerRequest::default()

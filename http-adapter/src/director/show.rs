@@ -36,10 +36,9 @@ fn created(run: &DagRun) -> DateTime<Utc> {
 /// What stands between a run's id and the length of its project, where that is not what stands before the first dot.
 const SPLIT: char = '~';
 
-/// The text id of a run whose project and name are not split at the first dot; none for others.
-pub(super) fn run_id(project: &str, now: DateTime<Utc>) -> Option<String> {
-    let date = isoformat(now.fixed_offset());
-    project.contains('.').then(|| format!("{}__{date}{SPLIT}{}", RunType::Manual, project.len()))
+/// The text id of a run whose project and name are not split at the first dot.
+pub(super) fn run_id(project: &str, now: DateTime<Utc>) -> String {
+    format!("{}__{}{SPLIT}{}", RunType::Manual, isoformat(now.fixed_offset()), project.len())
 }
 
 /// The project and the name, as they were sent.
