@@ -15,6 +15,8 @@ use std::time::Duration;
 use client::Answer;
 use serde_json::{Value, json};
 use server::Server;
+use updraft::model::RunState;
+use updraft::storage::RunQuery;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/director");
 
@@ -220,13 +222,16 @@ async fn ten_thousand(server: &Server) {
     for launch in launches {
         launch.await.unwrap();
     }
+    let query = RunQuery { states: Some(vec![RunState::Queued, RunState::Running]), ..RunQuery::default() };
     let all_ended = || async {
-        let listed = server.get(&format!("/api/workflows?per_page={COUNT}&with_payload=false")).await.json();
-        let listed = listed.as_array().cloned().unwrap();
-        assert_eq!(listed.len(), COUNT);
-        listed.iter().all(|workflow| workflow["status"] == "success").then_some(())
+        let left = server.updraft.service().dag_runs(&query).await.unwrap().total;
+        (left == 0).then_some(())
     };
     server.eventually(Duration::from_secs(300), all_ended).await;
+    let listed = server.get(&format!("/api/workflows?per_page={COUNT}&with_payload=false")).await.json();
+    let listed = listed.as_array().cloned().unwrap();
+    assert_eq!(listed.len(), COUNT);
+    assert!(listed.iter().all(|workflow| workflow["status"] == "success"));
     let listed = server.get("/api/workflows?per_page=1").await.json();
     let one = server.get(&format!("/api/workflows/{}", listed[0]["id"].as_str().unwrap())).await;
     let results = [task("A", "success", json!([null, 1])), task("B", "success", json!([[null, 1], 1]))];

@@ -94,11 +94,11 @@ fn input(dag: &Dag, task: &str) -> Value {
 #[test]
 fn the_recorded_project_loads_but_for_what_cannot_run() {
     let load = load(Path::new(RECORDED));
-    assert_eq!(load.dags.len(), 45);
+    assert_eq!(load.dags.len(), 47);
     let [problem] = load.problems.as_slice() else { panic!("{:?}", load.problems) };
     assert_eq!(problem.dag_id.as_deref(), Some("fail.UNKNOWN_TASK"));
     assert_eq!(problem.message, "no task is registered as 'NOT_A_REGISTERED_TASK'");
-    assert_eq!(problem.line, Some(168));
+    assert_eq!(problem.line, Some(154));
 }
 
 #[test]

@@ -171,12 +171,7 @@ async fn execute(call: &Call<'_>, launch: Launch) -> Answer {
         true => Some(show::run_id(&launch.project, service.now().await?)),
         false => None,
     };
-    let request = TriggerRequest {
-        run_id,
-        conf: launch.payload,
-        note: launch.comment,
-        ..TriggerRequest::default()
-    };
+    let request = TriggerRequest { run_id, conf: launch.payload, note: launch.comment, ..TriggerRequest::default() };
     let run = service.trigger(&dag, request, &call.actor()).await?;
     Ok(reply(StatusCode::CREATED, &show::workflow(&run, Some(&run.conf), show::status(run.state, None)).into()))
 }

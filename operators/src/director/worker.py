@@ -227,12 +227,28 @@ def plain(value):
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
+class EncodeError(Exception):
+    """As Celery calls what cannot be sent."""
+
+    __module__ = "kombu.exceptions"
+
+
+def encoded(value):
+    """The value as JSON has it: tuples are lists, keys are texts."""
+    try:
+        return json.loads(json.dumps(value, default=plain, allow_nan=False))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise EncodeError(str(error)) from error
+
+
 def too_late(signum, frame):
     raise exceptions.SoftTimeLimitExceeded()
 
 
 def run(given):
-    found = tasks[given["task"]]
+    found = tasks.get(given["task"])
+    if found is None:
+        return {"end": "failed", "exception": f"no task is registered as {given['task']!r}", "traceback": ""}
     found.request = Request(
         id=given["id"],
         root_id=given["id"],
@@ -256,7 +272,7 @@ def run(given):
         finally:
             if found.soft_time_limit:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-        return {"end": "returned", "value": json.loads(json.dumps(value, default=plain, allow_nan=False))}
+        return {"end": "returned", "value": encoded(value)}
     except _Again as again:
         return {"end": "retry", "countdown": max(0.0, float(again.countdown))}
     except BaseException as error:

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 use updraft_core::clock::Clock;
-use updraft_core::operator::{TaskContext, TaskError};
+use updraft_core::operator::{CancelReason, TaskContext, TaskError};
 
 use super::worker::Worker;
 use crate::config::OperatorsConfig;
@@ -188,13 +188,7 @@ impl DirectorWorkers {
                 Some(found) => found,
                 None => {
                     is_fresh = true;
-                    let (worker, print, found) = self.started(&project).await?;
-                    if !found.names.iter().any(|name| name == call.task) {
-                        let why: Vec<_> = found.problems.iter().map(|(_, why)| format!("\n{why}")).collect();
-                        self.put(&project, print, worker);
-                        let text = format!("no task is registered as '{}'{}", call.task, why.concat());
-                        return Ok(End::Failed { exception: text, traceback: String::new() });
-                    }
+                    let (worker, print, _) = self.started(&project).await?;
                     (worker, print)
                 }
             };
@@ -238,7 +232,10 @@ impl DirectorWorkers {
                             let exception = format!("TimeLimitExceeded({},)", limit.as_secs_f64());
                             Ok(End::Failed { exception, traceback: String::new() })
                         }
-                        Stopped::Error(error) => Err(error),
+                        Stopped::Unreadable(error) => {
+                            Ok(End::Failed { exception: error.to_string(), traceback: String::new() })
+                        }
+                        Stopped::Cancelled(reason) => Err(TaskError::Cancelled(reason)),
                     }
                 }
             };
@@ -270,7 +267,7 @@ impl DirectorWorkers {
                 () = &mut log, if !has_logged => has_logged = true,
                 reason = context.cancellation().cancelled() => {
                     context.info("Sending SIGTERM signal to process group");
-                    return Err(Stopped::Error(TaskError::Cancelled(reason)));
+                    return Err(Stopped::Cancelled(reason));
                 }
                 () = &mut late => return Err(Stopped::Late(limit.unwrap_or_default())),
             }
@@ -284,15 +281,18 @@ impl DirectorWorkers {
         }
         match reply {
             Ok(message) => Ok(message.map(|message| end_of(&message))),
-            Err(error) => Err(Stopped::Error(error)),
+            Err(error) => Err(Stopped::Unreadable(error)),
         }
     }
 }
 
 /// Why a process must end.
 enum Stopped {
+    /// The task's time limit has passed.
     Late(Duration),
-    Error(TaskError),
+    /// It said what cannot be read.
+    Unreadable(TaskError),
+    Cancelled(CancelReason),
 }
 
 fn end_of(message: &Map<String, Value>) -> End {

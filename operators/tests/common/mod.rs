@@ -76,6 +76,10 @@ pub fn logical_date() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(1_704_067_200_261_096).unwrap()
 }
 
+pub fn config() -> OperatorsConfig {
+    OperatorsConfig { kill_grace: Duration::from_millis(500), ..OperatorsConfig::default() }
+}
+
 pub struct Bed {
     pub executor: LocalExecutor,
     pub logs: Arc<MemoryLogs>,
@@ -89,8 +93,12 @@ impl Bed {
     /// The first task is the one that runs.
     pub fn new(operator: &str, arguments: Value) -> Self {
         let mut registry = Registry::default();
-        let config = OperatorsConfig { kill_grace: Duration::from_millis(500), ..OperatorsConfig::default() };
-        register_all(&mut registry, config);
+        register_all(&mut registry, config());
+        Self::of(registry, operator, arguments)
+    }
+
+    /// With an operator of this registry.
+    pub fn of(registry: Registry, operator: &str, arguments: Value) -> Self {
         let info = registry.info(operator).unwrap();
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
         if let Some(check) = info.check {
