@@ -91,7 +91,10 @@ async fn page_of(call: &Call<'_>, page: PageRequest) -> Result<Vec<DagRun>, Prob
         page,
         ..RunQuery::default()
     };
-    Ok(call.service().dag_runs(&query).await?.items)
+    let mut runs = call.service().dag_runs(&query).await?.items;
+    // Of those that were launched at the same time, another order may have been stored.
+    runs.sort_by_key(|run| std::cmp::Reverse(show::created(run)));
+    Ok(runs)
 }
 
 type Ends = BTreeMap<uuid::Uuid, (Arc<Dag>, Option<TaskState>)>;

@@ -29,7 +29,7 @@ fn date(date: DateTime<Utc>) -> Value {
 }
 
 /// When a run was created. A run that was cleared was queued again.
-fn created(run: &DagRun) -> DateTime<Utc> {
+pub(super) fn created(run: &DagRun) -> DateTime<Utc> {
     if run.clear_number == 0 { run.queued_at } else { run.logical_date.min(run.queued_at) }
 }
 

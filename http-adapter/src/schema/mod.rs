@@ -163,6 +163,27 @@ fn is_other_side(schema: &Ordered, name: &Ordered, flavour: Flavour) -> bool {
     member.and_then(|member| member.get(mark)).is_some_and(Ordered::is_true)
 }
 
+#[cfg(all(test, feature = "director"))]
+mod messages_test {
+    use super::*;
+
+    /// Schema, instance, and what Python's jsonschema 4.26 says of them, one after the other.
+    #[test]
+    fn messages_are_those_of_python() {
+        let cases: Vec<(Value, Value, Vec<String>)> =
+            serde_json::from_str(include_str!("messages_test.json")).expect("a list of cases");
+        let mut wrong = Vec::new();
+        for (schema, instance, expected) in cases {
+            let compiled = Schema::document(&schema).expect("a schema");
+            let found = compiled.messages(&instance, || Ordered::from(&instance));
+            if found != expected {
+                wrong.push(format!("{schema} {instance}: {found:?}, in Python {expected:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
