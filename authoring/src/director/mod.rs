@@ -6,7 +6,7 @@
 //! ends each run. These two kinds have no [`WorkflowTask`](updraft_core::model::WorkflowTask).
 //!
 //! As in Director, any mapping in the outermost list is a group, whatever its `type`. Beyond Director, groups may hold
-//! further mappings, `type: chain` or `type: group`, nested up to [`MAX_NESTING`](shape::MAX_NESTING) deep.
+//! further mappings, `type: chain` or `type: group`, nested up to 16 deep.
 //!
 //! Director starts with wrong definitions and fails when they are launched; here they are problems of the file, and others
 //! are not held back. What is checked: names (`PROJECT.NAME`, of letters, digits, `_`, `-` and `.`), that every task and hook
