@@ -125,6 +125,7 @@ impl State {
             }
         }
         changed.sort_unstable();
+        changed.dedup();
         let has_ended = self.existing_run(id)?.record.state.is_finished();
         if let Some(state) = amendment.state.or((amendment.restarts && has_ended).then_some(RunState::Queued)) {
             self.leave(id);

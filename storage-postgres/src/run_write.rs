@@ -266,6 +266,7 @@ impl PostgresStorage {
                 }
             }
             keys.sort_unstable();
+            keys.dedup();
             changed.push(keys);
             if let Some(run) = runs.get_mut(&amendment.run) {
                 run.amend(now, amendment);

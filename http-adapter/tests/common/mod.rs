@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -24,7 +24,7 @@ use updraft_core::storage::{
     Verdict,
 };
 use updraft_http_adapter::access::{AccessError, Authenticator, Principal};
-use updraft_http_adapter::airflow::{Airflow, TokenKey};
+use updraft_http_adapter::airflow::{Airflow, AirflowBuilder, TokenKey};
 use updraft_storage_memory::MemoryStorage;
 
 #[derive(Debug)]
@@ -52,6 +52,7 @@ pub struct World {
 pub struct Answer {
     pub status: u16,
     pub content_type: Option<String>,
+    pub headers: HeaderMap,
     pub text: String,
 }
 
@@ -63,13 +64,19 @@ impl Answer {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    /// With what else a host settles.
+    pub async fn with(settle: impl FnOnce(AirflowBuilder) -> AirflowBuilder) -> Self {
         let clock = SimulatedClock::new("2026-11-21T13:07:42.100001Z".parse().unwrap());
         let storage = Arc::new(MemoryStorage::new(Arc::new(clock.clone())));
         let logs = Arc::new(MemoryLogs::default());
         let ids = IdSource::from_seed(1);
         let service = Service::new(storage.clone(), logs.clone(), ids.clone(), Settings::default());
         let airflow = Airflow::builder(service, Arc::new(clock.clone()));
-        let airflow = airflow.token_key(TokenKey::from_secret(b"test")).authenticator(Admin).build().unwrap();
+        let airflow = airflow.token_key(TokenKey::from_secret(b"test")).authenticator(Admin);
+        let airflow = settle(airflow).build().unwrap();
         let session = storage.register_scheduler("player", Duration::from_secs(3600), &Host::default()).await.unwrap();
         Self { storage, logs, clock, airflow, ids, session, sequence: Mutex::new(0) }
     }
@@ -96,8 +103,9 @@ impl World {
             self.airflow.clone().oneshot(request.map(|body: Full<bytes::Bytes>| body)).await.unwrap();
         let status = response.status().as_u16();
         let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+        let headers = response.headers().clone();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        Answer { status, content_type, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        Answer { status, content_type, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
