@@ -186,6 +186,9 @@ impl State {
                 if instance.is_live() { TaskState::Restarting } else { TaskState::None }
             }
             InstanceAmendment::Mark { state, only } if only.contains(was) && was != *state => {
+                if was == TaskState::UpForRetry {
+                    instance.archive(now);
+                }
                 if instance.start.get().is_none() || matches!(was, TaskState::None | TaskState::Scheduled) {
                     instance.start = now.into();
                 }

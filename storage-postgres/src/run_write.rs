@@ -520,6 +520,9 @@ fn amend_instance(
             true
         }
         InstanceAmendment::Mark { state, only } if only.contains(was) && was != *state => {
+            if was == TaskState::UpForRetry {
+                images.archive(now, place);
+            }
             images.retire(place);
             let Some(image) = images.get_mut(place) else { return false };
             image.due_at = None;

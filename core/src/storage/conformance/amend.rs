@@ -173,6 +173,22 @@ pub async fn a_mark_can_be_cleared_in_the_same_step(trial: &dyn Trial) {
     }
 }
 
+/// What was marked while it waited for a retry has failed before; the mark is not another try.
+pub async fn a_marked_retry_keeps_its_failed_try(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let (mut scheduler, run) = world.started().await;
+    scheduler.run_try(at(2), run.id, 0, 1, TaskState::UpForRetry).await;
+    let tries = async || {
+        let tries = world.storage.tries(run.id, key(0)).await.unwrap();
+        tries.iter().map(|attempt| (attempt.try_number, attempt.state, attempt.end_date)).collect::<Vec<_>>()
+    };
+    world.amend(at(8), run.id, None, vec![(key(0), mark(TaskState::Success))]).await;
+    let failed = (1, TaskState::Failed, Some(at(3)));
+    assert_eq!(tries().await, [failed, (1, TaskState::Success, Some(at(8)))]);
+    world.amend(at(9), run.id, None, vec![(key(0), clear(0))]).await;
+    assert_eq!(tries().await, [failed, (1, TaskState::None, Some(at(8)))]);
+}
+
 /// A restarting instance can be marked, and stays so.
 pub async fn a_restarting_instance_can_be_marked(trial: &dyn Trial) {
     let world = World::new(trial);

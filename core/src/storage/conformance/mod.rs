@@ -177,6 +177,7 @@ properties! {
         marking_sets_dates
         a_marked_instance_keeps_the_mark
         a_mark_can_be_cleared_in_the_same_step
+        a_marked_retry_keeps_its_failed_try
         a_restarting_instance_can_be_marked
         an_obsolete_attempt_cannot_write
         a_run_starts_over
