@@ -54,7 +54,8 @@ async fn a_file_is_read_again(watching: Arc<dyn Storage>, asked: Arc<dyn Storage
     api.service().delete_dag("one", &Actor::default()).await.expect("a deletion");
     assert!(api.service().request_parsing(&fileloc).await.expect("a request"));
     until("the DAG is back", async || find(&api).await.is_some()).await;
-    until("no request is left", async || api.storage().parsing_requests().await.is_ok_and(|left| left.is_empty())).await;
+    until("no request is left", async || api.storage().parsing_requests().await.is_ok_and(|left| left.is_empty()))
+        .await;
     running.shutdown(Duration::from_secs(5)).await;
 }
 
@@ -68,9 +69,8 @@ async fn in_one_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_database() {
     let database = Cluster::shared().await.database().await;
-    let open = || {
-        PostgresStorage::new(PostgresSettings::from_options(database.options()), Arc::new(SystemClock::new()))
-    };
+    let open =
+        || PostgresStorage::new(PostgresSettings::from_options(database.options()), Arc::new(SystemClock::new()));
     let (watching, asked) = (open(), open());
     watching.migrate().await.expect("tables");
     a_file_is_read_again(Arc::new(watching.clone()), Arc::new(asked.clone())).await;

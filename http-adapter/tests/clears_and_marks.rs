@@ -14,8 +14,7 @@ use updraft_core::model::Schedule;
 async fn clears_and_marks_do_what_airflow_does() {
     let recordings: Vec<Value> = serde_json::from_str(include_str!("data/clears_and_marks.json")).unwrap();
     let world = World::new().await;
-    let mut diamond =
-        dag("diamond", &[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"]), ("e", &["d"])]);
+    let mut diamond = dag("diamond", &[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"]), ("e", &["d"])]);
     diamond.tasks.last_mut().unwrap().operator.class_name = "EmptyOperator".into();
     world.register_with(diamond, true).await;
     let mut daily = dag("daily", &[("a", &[]), ("b", &["a"]), ("c", &["b"])]);

@@ -94,11 +94,7 @@ async fn options_that_are_not_there_are_not_found() {
     let world = exposing().await;
     for (path, title, detail) in [
         ("/config?section=nope", "section not found.", "section=nope not found."),
-        (
-            "/config/section/core/option/nope",
-            "Config not found.",
-            "The option [core/nope] is not found in config.",
-        ),
+        ("/config/section/core/option/nope", "Config not found.", "The option [core/nope] is not found in config."),
         (
             "/config/section/nope/option/parallelism",
             "Config not found.",
@@ -174,14 +170,15 @@ async fn other_origins_are_told_nothing_unless_the_host_says_so() {
 
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused() {
-    let build = |settle: fn(updraft_http_adapter::airflow::AirflowBuilder) -> updraft_http_adapter::airflow::AirflowBuilder| {
-        let clock = std::sync::Arc::new(updraft_core::clock::SystemClock::new());
-        let storage = std::sync::Arc::new(updraft_storage_memory::MemoryStorage::new(clock.clone()));
-        let logs = std::sync::Arc::new(updraft_core::log::MemoryLogs::default());
-        let ids = updraft_core::id::IdSource::from_seed(1);
-        let service = updraft_core::service::Service::new(storage, logs, ids, Default::default());
-        settle(Airflow::builder(service, clock)).build().map(drop).map_err(|error| error.to_string())
-    };
+    let build =
+        |settle: fn(updraft_http_adapter::airflow::AirflowBuilder) -> updraft_http_adapter::airflow::AirflowBuilder| {
+            let clock = std::sync::Arc::new(updraft_core::clock::SystemClock::new());
+            let storage = std::sync::Arc::new(updraft_storage_memory::MemoryStorage::new(clock.clone()));
+            let logs = std::sync::Arc::new(updraft_core::log::MemoryLogs::default());
+            let ids = updraft_core::id::IdSource::from_seed(1);
+            let service = updraft_core::service::Service::new(storage, logs, ids, Default::default());
+            settle(Airflow::builder(service, clock)).build().map(drop).map_err(|error| error.to_string())
+        };
     assert_eq!(build(|builder| builder), Ok(()));
     assert!(build(|builder| builder.maximum_page_limit(0)).unwrap_err().contains("pages of 0 entries"));
     assert!(build(|builder| builder.fallback_page_limit(0)).unwrap_err().contains("pages of 0 entries"));

@@ -13,11 +13,7 @@ pub struct ConfigOption {
 
 impl ConfigOption {
     /// An option with its value, as Airflow writes it: `True` and `False`, lists separated by commas.
-    pub fn new(
-        section: impl Into<Cow<'static, str>>,
-        key: impl Into<Cow<'static, str>>,
-        value: impl ToString,
-    ) -> Self {
+    pub fn new(section: impl Into<Cow<'static, str>>, key: impl Into<Cow<'static, str>>, value: impl ToString) -> Self {
         Self { section: section.into(), key: key.into(), value: Some(value.to_string()) }
     }
 

@@ -66,12 +66,7 @@ impl Cors {
         }
         let origins: Vec<_> = self.origins.iter().map(|origin| value(origin)).collect::<Result<_, _>>()?;
         let is_for_all = self.origins == ["*"];
-        Ok(CorsHeaders {
-            headers: optional(&self.headers)?,
-            methods: optional(&self.methods)?,
-            origins,
-            is_for_all,
-        })
+        Ok(CorsHeaders { headers: optional(&self.headers)?, methods: optional(&self.methods)?, origins, is_for_all })
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, ORIGIN,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -141,13 +142,7 @@ impl<S: Send + Sync + 'static> Ground<S> {
     }
 
     /// Answers for one operation of the document.
-    async fn operate<B>(
-        &self,
-        index: usize,
-        parts: Parameters,
-        head: Parts,
-        body: B,
-    ) -> Result<Response<Body>, Problem>
+    async fn operate<B>(&self, index: usize, parts: Parameters, head: Parts, body: B) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body + Send + 'static,
         B::Data: Send,

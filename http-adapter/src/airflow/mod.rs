@@ -50,11 +50,11 @@ use updraft_core::service::Service;
 
 use crate::access::{AccessError, Authenticator, Authorizer, Principal, RoleAuthorizer};
 use crate::body::Body;
-use ground::Ground;
-use state::State;
 pub use config::ConfigOption;
 pub use cors::Cors;
+use ground::Ground;
 use query::PageLimits;
+use state::State;
 pub use token::TokenKey;
 
 /// Airflow's stable REST API, version 1. Cloning it is cheap.

@@ -64,11 +64,7 @@ impl Reply {
 
     /// 406: none of the media types that the caller accepts can be given.
     pub(crate) fn not_acceptable(text: &'static str) -> Self {
-        Self {
-            status: StatusCode::NOT_ACCEPTABLE,
-            content_type: "text/html; charset=utf-8",
-            body: text.into(),
-        }
+        Self { status: StatusCode::NOT_ACCEPTABLE, content_type: "text/html; charset=utf-8", body: text.into() }
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {

@@ -74,8 +74,7 @@ fn check_is_exposed(call: &Call) -> Result<(), Problem> {
     if call.state.exposes_config {
         return Ok(());
     }
-    let detail =
-        "Your Airflow administrator chose not to expose the configuration, most likely for security reasons.";
+    let detail = "Your Airflow administrator chose not to expose the configuration, most likely for security reasons.";
     Err(Problem::forbidden(Some(detail.to_owned())))
 }
 
