@@ -168,8 +168,8 @@ async fn other_origins_are_told_nothing_unless_the_host_says_so() {
     }
 }
 
-#[tokio::test]
-async fn settings_that_cannot_work_are_refused() {
+#[test]
+fn settings_that_cannot_work_are_refused() {
     let build =
         |settle: fn(updraft_http_adapter::airflow::AirflowBuilder) -> updraft_http_adapter::airflow::AirflowBuilder| {
             let clock = std::sync::Arc::new(updraft_core::clock::SystemClock::new());
