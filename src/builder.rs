@@ -45,12 +45,12 @@ struct Inner {
 }
 
 #[derive(Debug, Clone)]
-struct BuilderSettings {
-    parallelism: usize,
+pub(crate) struct BuilderSettings {
+    pub(crate) parallelism: usize,
     scheduler: SchedulerSettings,
-    dags_are_paused_at_creation: bool,
+    pub(crate) dags_are_paused_at_creation: bool,
     #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have folders"))]
-    folders: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
     #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have variables"))]
     dag_env: Vec<String>,
 }
@@ -294,6 +294,7 @@ impl Updraft {
     pub fn airflow(&self) -> updraft_http_adapter::airflow::AirflowBuilder {
         updraft_http_adapter::airflow::Airflow::builder(self.service().clone(), Arc::clone(&self.inner.clock))
             .scheduler(self.inner.status.clone())
+            .config(crate::config::options(self.storage().as_ref(), &self.inner.settings))
     }
 
     /// Where time comes from.

@@ -13,7 +13,7 @@ use updraft_core::storage::StorageError;
 
 use crate::declared::REPORT_INTERVAL;
 
-/// How often files are looked at.
+/// How often files are looked at, and clients' wishes to have them read again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The watched folders. Clones share what is known of the files.
@@ -77,6 +77,20 @@ async fn report(folders: &Folders, service: &Service) -> Result<(), StorageError
     Ok(())
 }
 
+/// Whether clients asked for files of these folders; those are read again by the next scan.
+async fn take_requests(folders: &Folders, service: &Service) -> Result<bool, StorageError> {
+    let storage = service.storage();
+    let mut filelocs = storage.parsing_requests().await?;
+    filelocs.retain(|fileloc| folders.watch().watches(fileloc));
+    if filelocs.is_empty() {
+        return Ok(false);
+    }
+    // First noted, then taken: a request whose answer is lost is met nevertheless.
+    filelocs.iter().for_each(|fileloc| folders.watch().read_again(fileloc));
+    storage.take_parsing_requests(&filelocs).await?;
+    Ok(true)
+}
+
 /// Looks at the files again and again, until it is told to stop.
 pub(crate) async fn watch(
     folders: Folders,
@@ -92,7 +106,9 @@ pub(crate) async fn watch(
             () = clock.sleep(INTERVAL) => {}
         }
         let round = async {
-            if clock.monotonic() >= next_report {
+            // The DAGs of a file that was asked for were parsed just now, also where nothing has changed.
+            let is_asked = take_requests(&folders, &service).await?;
+            if is_asked || clock.monotonic() >= next_report {
                 report(&folders, &service).await?;
                 next_report = clock.monotonic() + REPORT_INTERVAL;
             }
@@ -100,7 +116,7 @@ pub(crate) async fn watch(
         };
         match round.await {
             // What was seen is kept, and taken over once the storage is back.
-            Err(error) if error.is_retryable() => tracing::warn!(%error, "what changed in DAG files has to wait"),
+            Err(error) if error.is_retryable() => tracing::warn!(%error, "DAG files have to wait"),
             result => result?,
         }
     }

@@ -37,6 +37,8 @@
 //! - `full`: all of them, but for TLS to the database.
 
 mod builder;
+#[cfg(feature = "airflow")]
+mod config;
 mod declared;
 mod error;
 #[cfg(feature = "yaml")]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use updraft::http::access::{BasicAuthenticator, RoleAuthorizer, hash_password};
+use updraft::http::airflow::Cors;
 use updraft::http::server::{Limits, Server};
 use updraft::log::{FileLogs, LogStore};
 use updraft::model::User;
@@ -55,6 +56,15 @@ struct Options {
     /// The role of callers without credentials; none by default.
     #[arg(long, env = "UPDRAFT_ANONYMOUS_ROLE")]
     anonymous_role: Option<String>,
+    /// Shows the configuration to those who may read it; secrets are never shown.
+    #[arg(long, env = "UPDRAFT_EXPOSE_CONFIG", value_parser = clap::builder::FalseyValueParser::new())]
+    expose_config: bool,
+    /// The most entries of a page.
+    #[arg(long, env = "UPDRAFT_MAXIMUM_PAGE_LIMIT", default_value_t = 100)]
+    maximum_page_limit: usize,
+    /// An origin whose pages may use the API from a browser, as https://example.org; may be repeated, * for all.
+    #[arg(long, env = "UPDRAFT_CORS_ORIGINS", value_delimiter = ',')]
+    cors_origin: Vec<String>,
     /// Most tries at a time.
     #[arg(long, env = "UPDRAFT_PARALLELISM", default_value_t = 32)]
     parallelism: usize,
@@ -121,7 +131,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     make_admin(&updraft, options.admin.as_deref()).await?;
 
     let authenticator = BasicAuthenticator::new(updraft.storage().clone(), clock.clone(), updraft.ids())?;
-    let mut api = updraft.airflow().authenticator(authenticator);
+    let mut api = updraft
+        .airflow()
+        .authenticator(authenticator)
+        .expose_config(options.expose_config)
+        .maximum_page_limit(options.maximum_page_limit);
+    if !options.cors_origin.is_empty() {
+        let cors = Cors::new()
+            .allow_headers("origin, content-type, accept, authorization")
+            .allow_methods("GET, POST, PATCH, PUT, DELETE, OPTIONS")
+            .allow_origins(&options.cors_origin);
+        api = api.cors(cors);
+    }
     if let Some(role) = &options.anonymous_role {
         if !RoleAuthorizer::new().knows(role) {
             return Err(format!("'{role}' is not a role; there are Admin, Op, User, Viewer and Public").into());

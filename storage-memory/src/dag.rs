@@ -307,4 +307,13 @@ impl DagStorage for MemoryStorage {
         let state = self.lock();
         state.sources.get(fileloc).cloned().ok_or_else(|| StorageError::NotFound(Subject::DagSource(fileloc.into())))
     }
+
+    async fn dags_of_file(&self, fileloc: &str) -> Result<Vec<DagId>> {
+        let state = self.lock();
+        let ids = state.dag_places.iter().filter_map(|(id, place)| {
+            let dag = &state.dags.get(*place)?.as_ref()?.newest.dag;
+            (dag.fileloc == fileloc).then(|| id.clone())
+        });
+        Ok(ids.collect())
+    }
 }

@@ -7,6 +7,7 @@ mod event_log;
 mod import_error;
 mod instance;
 mod list;
+mod parsing_request;
 mod pool;
 mod run;
 mod scheduler;

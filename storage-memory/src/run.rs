@@ -125,6 +125,7 @@ impl State {
             }
         }
         changed.sort_unstable();
+        changed.dedup();
         let has_ended = self.existing_run(id)?.record.state.is_finished();
         if let Some(state) = amendment.state.or((amendment.restarts && has_ended).then_some(RunState::Queued)) {
             self.leave(id);
@@ -185,6 +186,9 @@ impl State {
                 if instance.is_live() { TaskState::Restarting } else { TaskState::None }
             }
             InstanceAmendment::Mark { state, only } if only.contains(was) && was != *state => {
+                if was == TaskState::UpForRetry {
+                    instance.archive(now);
+                }
                 if instance.start.get().is_none() || matches!(was, TaskState::None | TaskState::Scheduled) {
                     instance.start = now.into();
                 }

@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) log: EventLog,
     pub(crate) import_errors: BTreeMap<String, ImportError>,
     pub(crate) import_error_serial: Serial,
+    /// Files that are to be read again, those that were asked for first in front.
+    pub(crate) parsing_requests: Vec<String>,
     pub(crate) variables: BTreeMap<String, Variable>,
     pub(crate) variable_serial: Serial,
     pub(crate) connections: BTreeMap<String, Connection>,
@@ -78,6 +80,7 @@ impl State {
             log: EventLog::default(),
             import_errors: BTreeMap::new(),
             import_error_serial: Serial::default(),
+            parsing_requests: Vec::new(),
             variables: BTreeMap::new(),
             variable_serial: Serial::default(),
             connections: BTreeMap::new(),

@@ -260,6 +260,15 @@ impl DagStorage for PostgresStorage {
             .map_err(storage_error)?;
         content.map(Arc::from).ok_or_else(|| StorageError::NotFound(Subject::DagSource(fileloc.into())))
     }
+
+    async fn dags_of_file(&self, fileloc: &str) -> Result<Vec<DagId>> {
+        let rows = sqlx::query(self.inner.schema.sql(sql!("dag/of_file")))
+            .bind(fileloc)
+            .fetch_all(&self.inner.clients)
+            .await
+            .map_err(storage_error)?;
+        dag_ids_of(&rows)
+    }
 }
 
 #[cfg(test)]

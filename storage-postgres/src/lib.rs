@@ -17,6 +17,7 @@ mod import_error;
 mod log;
 mod migrate;
 mod page;
+mod parsing_request;
 #[cfg(test)]
 mod plan_test;
 mod pool;

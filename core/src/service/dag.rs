@@ -141,4 +141,20 @@ impl Service {
     pub async fn dag_source(&self, fileloc: &str) -> Result<Arc<str>> {
         Ok(self.storage.dag_source(fileloc).await?)
     }
+
+    /// The DAGs that a file declares, inactive ones included.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn dags_of_file(&self, fileloc: &str) -> Result<Vec<DagId>> {
+        Ok(self.storage.dags_of_file(fileloc).await?)
+    }
+
+    /// Asks whoever watches a file to read it again; whether nobody had asked already.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn request_parsing(&self, fileloc: &str) -> Result<bool> {
+        Ok(self.storage.request_parsing(self.now().await?, fileloc).await?)
+    }
 }

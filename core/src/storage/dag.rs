@@ -121,4 +121,7 @@ pub trait DagStorage {
     /// # Errors
     /// `NotFound`.
     async fn dag_source(&self, fileloc: &str) -> Result<Arc<str>>;
+
+    /// The ids of all DAGs whose newest version a file declares, inactive ones included, sorted.
+    async fn dags_of_file(&self, fileloc: &str) -> Result<Vec<DagId>>;
 }

@@ -12,6 +12,7 @@ mod error;
 mod event_log;
 mod import_error;
 mod page;
+mod parsing_request;
 mod pool;
 mod run;
 mod scheduler;
@@ -31,6 +32,7 @@ pub use error::{StorageError, Subject};
 pub use event_log::{EventLogOrder, EventLogQuery, EventLogStorage};
 pub use import_error::{ImportErrorOrder, ImportErrorStorage};
 pub use page::{OrderBy, Page, PageRequest, Range};
+pub use parsing_request::ParsingRequestStorage;
 pub use pool::{PoolOrder, PoolStorage, PoolUpdate};
 pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
 pub use scheduler::{
@@ -54,6 +56,7 @@ pub trait Storage:
     + RunStorage
     + TaskInstanceStorage
     + XComStorage
+    + ParsingRequestStorage
     + PoolStorage
     + VariableStorage
     + ConnectionStorage
@@ -73,6 +76,7 @@ impl<T> Storage for T where
         + RunStorage
         + TaskInstanceStorage
         + XComStorage
+        + ParsingRequestStorage
         + PoolStorage
         + VariableStorage
         + ConnectionStorage

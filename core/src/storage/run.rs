@@ -115,7 +115,7 @@ pub enum InstanceAmendment {
     },
     /// Sets a finished state, if the state is in `only` and differs: a missing end, or that of a state that was not
     /// finished, is set to now, so is a missing start, or that of a state that was `none` or `scheduled`; a live attempt
-    /// becomes obsolete.
+    /// becomes obsolete. The failed try of an instance that waits for a retry goes to the history.
     Mark {
         /// The new state.
         state: TaskState,

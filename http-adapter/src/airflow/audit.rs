@@ -56,12 +56,13 @@ where
     answer
 }
 
-/// The path, the query and the body of a request as JSON text, without what is secret.
+/// The query, the path and the body of a request as JSON text, in this order and without what is secret.
 pub(super) fn extra(path: &Parameters, query: &Parameters, body: &Value) -> String {
     let mut extra = Map::new();
-    for (name, value) in query.iter().chain(path.iter()) {
+    let query = query.iter().map(|(name, value)| (name, as_sent(value)));
+    for (name, value) in query.chain(path.iter().map(|(name, value)| (name, value.clone()))) {
         if !COLUMNS.contains(&name) {
-            extra.insert(name.to_owned(), redact(name, &as_sent(value), 0));
+            extra.insert(name.to_owned(), redact(name, &value, 0));
         }
     }
     if let Value::Object(members) = body {
@@ -69,12 +70,13 @@ pub(super) fn extra(path: &Parameters, query: &Parameters, body: &Value) -> Stri
             extra.insert(name.clone(), redact(name, value, 0));
         }
     }
-    json::dumps(&Value::Object(extra))
+    json::dumps_unsorted(&Value::Object(extra))
 }
 
-/// Lists in a query are sent as one text.
+/// What a query holds is text.
 fn as_sent(value: &Value) -> Value {
     match value {
+        Value::Bool(_) | Value::Number(_) => value.to_string().into(),
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",").into(),
         value => value.clone(),
     }
@@ -125,10 +127,11 @@ mod tests {
         path.insert("map_index", json!(1));
         let mut query = Parameters::default();
         query.insert("update_mask", json!(["a", "b"]));
+        query.insert("only_active", json!(false));
         let body = json!({"conf": {"db_password": "x", "n": [{"Token": {"a": ["b", 1]}}]}, "dag_run_id": "r"});
         assert_eq!(
             extra(&path, &query, &body),
-            r#"{"conf": {"db_password": "***", "n": [{"Token": {"a": ["***", 1]}}]}, "dag_run_id": "r", "map_index": 1, "update_mask": "a,b"}"#
+            r#"{"only_active": "false", "update_mask": "a,b", "map_index": 1, "conf": {"db_password": "***", "n": [{"Token": {"a": ["***", 1]}}]}, "dag_run_id": "r"}"#
         );
         assert_eq!(extra(&Parameters::default(), &Parameters::default(), &Value::Null), "{}");
     }

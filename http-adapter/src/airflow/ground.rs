@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, ORIGIN,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -20,9 +21,11 @@ use updraft_core::id::IdSource;
 use super::BuildError;
 use super::call::Call;
 use super::check;
+use super::cors::CorsHeaders;
 use super::document::Document;
 use super::operation::Operation;
 use super::problem::Problem;
+use super::query::{PageLimits, Parameters};
 use super::route::{Route, Router};
 use crate::access::Gate;
 use crate::body::Body;
@@ -46,6 +49,8 @@ pub(super) struct Ground<S> {
     pub(super) operations: BTreeMap<&'static str, Operation<S>>,
     pub(super) gate: Gate,
     pub(super) base_path: String,
+    pub(super) cors: CorsHeaders,
+    pub(super) page_limits: PageLimits,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: IdSource,
 }
@@ -73,6 +78,8 @@ impl<S: Send + Sync + 'static> Ground<S> {
             operations,
             gate: host.gate,
             base_path: host.base_path,
+            cors: host.cors.compile()?,
+            page_limits: host.page_limits,
             clock: host.clock,
             ids: host.ids,
         })
@@ -116,20 +123,33 @@ impl<S: Send + Sync + 'static> Ground<S> {
             // A host that nests services has taken the prefix away.
             _ => head.uri.path(),
         };
-        let (index, parts) = match self.router.route(&self.document, &head.method, path) {
-            Route::Operation(index, parts) => (index, parts),
-            Route::Page(page) => return Ok(page.response(&self.document, &self.base_path)),
-            Route::Options(methods) => return Ok(options(&methods)),
+        let origin = head.headers.get(ORIGIN).cloned();
+        let answered = match self.router.route(&self.document, &head.method, path) {
+            Route::Operation(index, parts) => self.operate(index, parts, head, body).await,
+            Route::Page(page) => Ok(page.response(&self.document, &self.base_path)),
+            Route::Options(methods) => Ok(options(&methods)),
             Route::Redirect(path) => return self.redirect(&path, head.uri.query()),
             Route::NoSuchPath => return Err(Problem::no_such_path()),
             Route::NoSuchMethod => return Err(Problem::no_such_method()),
         };
+        let mut response = answered.unwrap_or_else(Problem::into_response);
+        self.cors.apply(origin.as_ref(), response.headers_mut());
+        Ok(response)
+    }
+
+    /// Answers for one operation of the document.
+    async fn operate<B>(&self, index: usize, parts: Parameters, head: Parts, body: B) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
         let spec = &self.document.operations[index];
         let operation = self.operations.get(spec.id.as_str()).ok_or_else(Problem::no_such_path)?;
         let bytes = if spec.body.is_some() { read_body(&head.headers, body).await? } else { Bytes::new() };
         let body = check::body(spec, &head.headers, &bytes)?;
         drop(bytes);
-        let query = check::query(spec, head.uri.query().unwrap_or_default())?;
+        let query = check::query(spec, head.uri.query().unwrap_or_default())?.limited(self.page_limits);
         let dag = parts.text("dag_id").or_else(|| query.text("dag_id")).filter(|dag| *dag != "~");
         let principal = self.gate.admit(&operation.access, &head, dag).await?;
         let call = Call {
@@ -167,8 +187,9 @@ impl<S: Send + Sync + 'static> Ground<S> {
     }
 
     fn finish(&self, response: &mut Response<Body>, request_id: HeaderValue, is_head: bool) {
-        let length = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
-        if response.status() != StatusCode::NO_CONTENT {
+        // What is sent as it comes has no length.
+        let length = http_body::Body::size_hint(response.body()).exact();
+        if let Some(length) = length.filter(|_| response.status() != StatusCode::NO_CONTENT) {
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         let headers = response.headers_mut();

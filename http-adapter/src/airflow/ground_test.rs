@@ -440,6 +440,8 @@ async fn head_and_options_are_answered_for_each_path() {
     assert_eq!(methods, ["GET", "HEAD", "OPTIONS", "PATCH"]);
     let redirect = request(address, "GET", "/api/v1//dags?limit=1", "", b"").await;
     assert_eq!((redirect.status, redirect.headers["location"].as_str()), (308, "/api/v1/dags?limit=1"));
+    let redirect = request(address, "GET", "/api/v1/ui", "", b"").await;
+    assert_eq!((redirect.status, redirect.headers["location"].as_str()), (308, "/api/v1/ui/"));
     assert_eq!(request(address, "GET", "//evil.example/dags", "", b"").await.status, 404);
 }
 

@@ -7,6 +7,8 @@ mod accept;
 mod audit;
 mod call;
 mod check;
+mod config;
+mod cors;
 mod cron;
 mod date;
 mod document;
@@ -46,7 +48,10 @@ use updraft_core::service::Service;
 
 use crate::access::{Authenticator, Authorizer, Gate, Nobody, RoleAuthorizer};
 use crate::body::Body;
+pub use config::ConfigOption;
+pub use cors::Cors;
 use ground::Ground;
+use query::PageLimits;
 use state::State;
 pub use token::TokenKey;
 
@@ -70,6 +75,8 @@ pub struct AirflowBuilder {
 struct Host {
     gate: Gate,
     base_path: String,
+    cors: Cors,
+    page_limits: PageLimits,
     clock: Arc<dyn Clock>,
     ids: IdSource,
 }
@@ -78,7 +85,14 @@ impl Host {
     fn new(clock: Arc<dyn Clock>, ids: IdSource) -> Self {
         let gate =
             Gate { authenticator: Arc::new(Nobody), authorizer: Arc::new(RoleAuthorizer::new()), anonymous_role: None };
-        Self { gate, base_path: "/api/v1".to_owned(), clock, ids }
+        Self {
+            gate,
+            base_path: "/api/v1".to_owned(),
+            cors: Cors::new(),
+            page_limits: PageLimits::default(),
+            clock,
+            ids,
+        }
     }
 }
 
@@ -98,7 +112,16 @@ impl Airflow {
     pub fn builder(service: Service, clock: Arc<dyn Clock>) -> AirflowBuilder {
         let host = Host::new(Arc::clone(&clock), service.ids().clone());
         let token_key = TokenKey::random(service.ids());
-        AirflowBuilder { state: State { service, clock, token_key, scheduler: None }, host }
+        let state = State {
+            service,
+            clock,
+            token_key,
+            scheduler: None,
+            config: Vec::new(),
+            exposes_config: false,
+            deserializes_xcoms: false,
+        };
+        AirflowBuilder { state, host }
     }
 }
 
@@ -145,18 +168,94 @@ impl AirflowBuilder {
         self
     }
 
+    /// Whether those who may read the configuration do see it (`[webserver] expose_config`); not by default. Secrets
+    /// are never shown.
+    #[must_use]
+    pub fn expose_config(mut self, exposes: bool) -> Self {
+        self.state.exposes_config = exposes;
+        self
+    }
+
+    /// What the configuration says beside the settings of this API. Of two values of an option the later counts.
+    #[must_use]
+    pub fn config(mut self, options: impl IntoIterator<Item = ConfigOption>) -> Self {
+        self.state.config.extend(options);
+        self
+    }
+
+    /// Which pages of other origins may use the API from a browser; none by default.
+    #[must_use]
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.host.cors = cors;
+        self
+    }
+
+    /// The most entries of a page (`[api] maximum_page_limit`); 100 by default. As in Airflow, it does not hold for lists
+    /// of task instances, nor for those that are asked for in a body.
+    #[must_use]
+    pub fn maximum_page_limit(mut self, limit: usize) -> Self {
+        self.host.page_limits.maximum = limit;
+        self
+    }
+
+    /// The entries of a page where 0 are asked for (`[api] fallback_page_limit`); 100 by default.
+    #[must_use]
+    pub fn fallback_page_limit(mut self, limit: usize) -> Self {
+        self.host.page_limits.fallback = limit;
+        self
+    }
+
+    /// Whether callers may ask for XComs with `deserialize=true` (`[api] enable_xcom_deserialize_support`); not by
+    /// default.
+    #[must_use]
+    pub fn enable_xcom_deserialize_support(mut self, enabled: bool) -> Self {
+        self.state.deserializes_xcoms = enabled;
+        self
+    }
+
     /// Builds the API.
     ///
     /// # Errors
-    /// If the base path is neither empty nor of the form `/a/b`.
-    pub fn build(self) -> Result<Airflow, BuildError> {
+    /// If the base path is neither empty nor of the form `/a/b`, a limit of pages is 0, or no header can say what CORS is
+    /// to allow.
+    pub fn build(mut self) -> Result<Airflow, BuildError> {
         let path = &self.host.base_path;
         let parts_are_named =
             path.is_empty() || path.strip_prefix('/').is_some_and(|rest| !rest.split('/').any(str::is_empty));
         if !parts_are_named || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(BuildError::new(format!("the base path {path:?} is not of the form /a/b")));
         }
+        let PageLimits { maximum, fallback } = self.host.page_limits;
+        if maximum == 0 || fallback == 0 {
+            return Err(BuildError::new("pages of 0 entries would never show anything"));
+        }
+        self.state.config = self.whole_config();
         Ok(Airflow { ground: Arc::new(Ground::new(Arc::new(self.state), handler::operations(), self.host)?) })
+    }
+}
+
+impl AirflowBuilder {
+    /// What the configuration says, with the settings of this API.
+    fn whole_config(&self) -> Vec<ConfigOption> {
+        let Host { cors, page_limits, .. } = &self.host;
+        let own = [
+            ConfigOption::new("api", "maximum_page_limit", page_limits.maximum),
+            ConfigOption::new("api", "fallback_page_limit", page_limits.fallback),
+            ConfigOption::flag("api", "enable_xcom_deserialize_support", self.state.deserializes_xcoms),
+            ConfigOption::new("api", "access_control_allow_headers", cors.headers()),
+            ConfigOption::new("api", "access_control_allow_methods", cors.methods()),
+            ConfigOption::new("api", "access_control_allow_origins", cors.origins()),
+            ConfigOption::flag("webserver", "expose_config", self.state.exposes_config),
+            ConfigOption::hidden("webserver", "secret_key"),
+        ];
+        let mut all: Vec<ConfigOption> = Vec::new();
+        for option in self.state.config.iter().cloned().chain(own) {
+            match all.iter_mut().find(|known| known.section() == option.section() && known.key() == option.key()) {
+                Some(known) => *known = option,
+                None => all.push(option),
+            }
+        }
+        all
     }
 }
 

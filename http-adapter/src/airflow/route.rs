@@ -23,7 +23,7 @@ pub(super) enum Route {
     Page(Page),
     /// `OPTIONS` of a path that has these methods.
     Options(String),
-    /// The same path without doubled slashes is one.
+    /// Another path is meant: the same without doubled slashes, or with one at its end.
     Redirect(String),
     NoSuchPath,
     NoSuchMethod,
@@ -72,6 +72,9 @@ impl Router {
                 true => Route::NoSuchPath,
                 false => Route::Redirect(merge_slashes(path)),
             };
+        }
+        if decoded == "/ui" {
+            return Route::Redirect("/ui/".to_owned());
         }
         if decoded.contains('\0') {
             return Route::NoSuchPath;

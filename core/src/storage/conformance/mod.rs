@@ -13,6 +13,7 @@ mod event_log;
 mod history;
 mod limit;
 mod naive;
+mod parsing_request;
 mod pool;
 mod run;
 mod setting;
@@ -88,6 +89,7 @@ properties! {
         a_deleted_dag_is_wholly_gone
         a_dag_with_a_live_attempt_is_not_deleted
         sources_are_kept_by_file
+        dags_are_found_by_file
         a_dag_shows_its_files_import_error
         dag_queries_agree_with_a_naive_filter
     ;
@@ -174,6 +176,8 @@ properties! {
         amendments_look_at_the_state
         marking_sets_dates
         a_marked_instance_keeps_the_mark
+        a_mark_can_be_cleared_in_the_same_step
+        a_marked_retry_keeps_its_failed_try
         a_restarting_instance_can_be_marked
         an_obsolete_attempt_cannot_write
         a_run_starts_over
@@ -200,6 +204,9 @@ properties! {
         json_is_kept_to_the_letter
         a_new_try_removes_xcoms
         xcom_queries_agree_with_a_naive_filter
+    ;
+    parsing_request:
+        a_parsing_request_is_taken_once
     ;
     pool:
         the_default_pool_exists
@@ -238,6 +245,7 @@ mod tests {
             include_str!("amend.rs"),
             include_str!("task_instance.rs"),
             include_str!("xcom.rs"),
+            include_str!("parsing_request.rs"),
             include_str!("pool.rs"),
             include_str!("event_log.rs"),
             include_str!("setting.rs"),

@@ -285,7 +285,6 @@ async fn update_dag_run_state(mut call: Call) -> Answer {
     let actor = call.actor();
     let body = call.body_members();
     let mut errors = FieldErrors::default();
-    errors.add_missing(&body, &["state"]);
     errors.add_unknown(&body, &["state"]);
     errors.check()?;
     let state = body.get("state").and_then(Value::as_str).and_then(|text| text.parse::<RunState>().ok());

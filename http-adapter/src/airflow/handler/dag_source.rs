@@ -26,6 +26,6 @@ async fn get_dag_source(call: Call) -> Answer {
     match call.accepts(&["text/plain", "application/json"]) {
         Some("text/plain") => Ok(Reply::text(&*source)),
         Some(_) => Ok(Reply::json_line(&json!({"content": &*source}))),
-        None => Ok(Reply::not_acceptable()),
+        None => Ok(Reply::not_acceptable("Not Allowed Accept Header")),
     }
 }

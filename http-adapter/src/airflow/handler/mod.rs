@@ -1,13 +1,17 @@
 //! The operations, each with what it demands and who answers it; one file a resource.
 
+mod config;
 mod dag;
+mod dag_parsing;
 mod dag_run;
 mod dag_source;
 mod event_log;
 mod import_error;
 mod log;
 mod monitor;
+mod plugin;
 mod pool;
+mod provider;
 mod task;
 mod task_instance;
 mod xcom;
@@ -18,14 +22,18 @@ use super::operation::Operation;
 /// All operations that are answered.
 pub(super) fn operations() -> Vec<Operation<State>> {
     let resources = [
+        config::operations(),
         dag::operations(),
+        dag_parsing::operations(),
         dag_run::operations(),
         dag_source::operations(),
         event_log::operations(),
         import_error::operations(),
         log::operations(),
         monitor::operations(),
+        plugin::operations(),
         pool::operations(),
+        provider::operations(),
         task::operations(),
         task_instance::operations(),
         xcom::operations(),
