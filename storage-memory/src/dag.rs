@@ -52,8 +52,8 @@ pub(crate) struct DagEntry {
     pub(crate) newest: Arc<Version>,
     versions: Vec<DagVersionId>,
     pub(crate) is_paused: bool,
-    is_active: bool,
-    last_parsed_time: DateTime<Utc>,
+    pub(crate) is_active: bool,
+    pub(crate) last_parsed_time: DateTime<Utc>,
     last_expired: Option<DateTime<Utc>>,
     pub(crate) runs: BTreeSet<RunId>,
     // Neither map is ever iterated.
@@ -80,7 +80,13 @@ impl DagEntry {
 }
 
 impl State {
-    fn register(&mut self, now: DateTime<Utc>, registration: DagRegistration) -> DagVersion {
+    /// Registers a DAG; a declaration that is new goes to `renewed`.
+    fn register(
+        &mut self,
+        now: DateTime<Utc>,
+        registration: DagRegistration,
+        renewed: &mut Vec<Arc<Dag>>,
+    ) -> DagVersion {
         let DagRegistration { dag, content_hash, paused_upon_creation, source } = registration;
         if let Some(source) = source {
             self.sources.insert(dag.fileloc.clone(), source);
@@ -93,6 +99,7 @@ impl State {
                 return entry.newest.view();
             }
         }
+        renewed.push(Arc::clone(&dag));
         let mut numbers = place
             .and_then(|place| self.dag_at_mut(place))
             .map(|entry| std::mem::take(&mut entry.task_numbers))
@@ -175,6 +182,7 @@ impl State {
         for version in &entry.versions {
             self.versions.remove(version);
         }
+        self.datasets.forget(&entry.newest.dag.dag_id);
         let fileloc = &entry.newest.dag.fileloc;
         self.import_errors.remove(fileloc);
         if !self.dags.iter().flatten().any(|dag| dag.newest.dag.fileloc == *fileloc) {
@@ -217,7 +225,10 @@ impl DagStorage for MemoryStorage {
     async fn register_dags(&self, now: DateTime<Utc>, dags: Vec<DagRegistration>) -> Result<Vec<DagVersion>> {
         let versions = {
             let mut state = self.lock();
-            dags.into_iter().map(|dag| state.register(now, dag)).collect()
+            let mut renewed = Vec::new();
+            let versions = dags.into_iter().map(|dag| state.register(now, dag, &mut renewed)).collect();
+            state.datasets.enter(now, &renewed);
+            versions
         };
         self.announce();
         Ok(versions)

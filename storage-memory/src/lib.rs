@@ -3,6 +3,8 @@
 mod attempt;
 mod commit;
 mod dag;
+mod dag_warning;
+mod dataset;
 mod event_log;
 mod import_error;
 mod instance;

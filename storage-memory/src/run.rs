@@ -1,6 +1,6 @@
 //! Runs, and what clients do to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use updraft_core::storage::{
 };
 
 use crate::MemoryStorage;
-use crate::dag::Version;
+use crate::dag::{DagEntry, Version};
 use crate::event_log::RunNames;
 use crate::instance::Instance;
 use crate::list::{NoneLast, among, may_read, page, sort};
@@ -344,6 +344,19 @@ impl RunStorage for MemoryStorage {
 
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>> {
         Ok(self.lock().list_runs(query))
+    }
+
+    async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>> {
+        let state = self.lock();
+        let known = dag_ids.iter().filter_map(|id| Some((id.clone(), state.dag(id.as_str())?)));
+        let count = |dag: &DagEntry| {
+            let mut counts = BTreeMap::new();
+            for run in dag.runs.iter().filter_map(|&id| state.run(id)) {
+                *counts.entry(run.record.state).or_default() += 1;
+            }
+            counts
+        };
+        Ok(known.map(|(id, dag)| (id, count(dag))).collect())
     }
 
     async fn amend_runs(

@@ -10,6 +10,7 @@ use updraft_core::storage::{Result, StorageError, Subject};
 
 use crate::attempt::Attempts;
 use crate::dag::{DagEntry, Version};
+use crate::dataset::Datasets;
 use crate::event_log::EventLog;
 use crate::pool::Pools;
 use crate::run::Run;
@@ -46,6 +47,7 @@ pub(crate) struct State {
     pub(crate) waiting: BTreeMap<DagVersionId, Waiting>,
     pub(crate) attempts: Attempts,
     pub(crate) pools: Pools,
+    pub(crate) datasets: Datasets,
     pub(crate) schedulers: BTreeMap<SchedulerId, Scheduler>,
     /// All schedulers of an embedded storage are on one machine.
     pub(crate) host: Host,
@@ -75,6 +77,7 @@ impl State {
             waiting: BTreeMap::new(),
             attempts: Attempts::default(),
             pools: Pools::new(),
+            datasets: Datasets::default(),
             schedulers: BTreeMap::new(),
             host: Host::default(),
             log: EventLog::default(),

@@ -62,7 +62,7 @@ fn not_found(dag_id: &str) -> StorageError {
     StorageError::NotFound(Subject::Dag(dag_id.into()))
 }
 
-fn texts<'a>(ids: impl IntoIterator<Item = &'a DagId>) -> Vec<&'a str> {
+pub(crate) fn texts<'a>(ids: impl IntoIterator<Item = &'a DagId>) -> Vec<&'a str> {
     ids.into_iter().map(DagId::as_str).collect()
 }
 
@@ -73,7 +73,7 @@ fn dag_ids_of(rows: &[PgRow]) -> Result<Vec<DagId>> {
 }
 
 /// The pattern of `ILIKE` that finds `pattern` anywhere.
-fn anywhere(pattern: &str) -> String {
+pub(crate) fn anywhere(pattern: &str) -> String {
     let backslashes = pattern.chars().rev().take_while(|&char| char == '\\').count();
     // One that has nothing to take the meaning from stands for itself.
     let last = if backslashes % 2 == 1 { "\\" } else { "" };

@@ -10,7 +10,7 @@ use sqlx::query::Query;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Postgres, Row};
 use updraft_core::id::{DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
-use updraft_core::model::{AuditEntry, DagRun, Note};
+use updraft_core::model::{AuditEntry, DagRun, Note, RunState};
 use updraft_core::storage::{
     Amendment, NewRun, OrderBy, Page, Range, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
@@ -223,6 +223,24 @@ impl RunStorage for PostgresStorage {
         let rows = statement.fetch_all(&mut *tx).await.map_err(storage_error)?;
         tx.commit().await.map_err(storage_error)?;
         Ok(Page { items: rows.iter().map(read_run).collect::<Result<_>>()?, total: total(count) })
+    }
+
+    async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>> {
+        let names: Vec<&str> = dag_ids.iter().map(DagId::as_str).filter(|name| is_storable(name)).collect();
+        let rows: Vec<(String, Option<i16>, Option<i64>)> =
+            sqlx::query_as(self.inner.schema.sql(sql!("dag_run/count_by_state")))
+                .bind(names)
+                .fetch_all(&self.inner.clients)
+                .await
+                .map_err(storage_error)?;
+        let mut counts: BTreeMap<DagId, BTreeMap<RunState, u64>> = BTreeMap::new();
+        for (dag_id, state, runs) in rows {
+            let of_dag = counts.entry(dag_id.into()).or_default();
+            if let (Some(state), Some(runs)) = (state, runs) {
+                of_dag.insert(run_state(state)?, total(runs));
+            }
+        }
+        Ok(counts)
     }
 
     async fn amend_runs(

@@ -9,6 +9,8 @@ mod code;
 mod commit;
 mod dag;
 mod dag_run;
+mod dag_warning;
+mod dataset;
 mod error;
 mod event_log;
 mod hint;

@@ -9,8 +9,9 @@ use crate::sql::sql;
 use crate::storage::pinned;
 
 /// Tables that grow with runs.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 10] = [
     "dag_run",
+    "dag_run_dataset_event",
     "task_instance",
     "task_instance_try",
     "attempt",

@@ -117,6 +117,9 @@ mod tests {
         ];
         match name {
             "dag/list" => texts(crate::dag::ORDERS),
+            "dataset/events" => texts(crate::dataset::EVENT_ORDERS),
+            "dataset/list" => texts(crate::dataset::ORDERS),
+            "dag_warning/list" => texts(crate::dag_warning::ORDERS),
             "dag_run/page" => of_runs.concat().into_iter().flat_map(crate::dag_run::order).collect(),
             "event_log/list" => texts(crate::event_log::ORDERS),
             "import_error/list" => texts(crate::import_error::ORDERS),

@@ -4,6 +4,8 @@ mod attempt;
 mod connection;
 mod dag;
 mod dag_run;
+mod dag_warning;
+mod dataset;
 mod event_log;
 mod host;
 mod import_error;
@@ -22,6 +24,11 @@ pub use attempt::{AttemptPhase, LiveAttempt};
 pub use connection::Connection;
 pub use dag::{Dag, DagRecord, DagVersion, Param, TaskGroup};
 pub use dag_run::{DagRun, Note, RunType};
+pub use dag_warning::DagWarning;
+pub use dataset::{
+    Dataset, DatasetConsumer, DatasetEvent, DatasetEventSource, DatasetProducer, DatasetRecord, QueuedDatasetEvent,
+    normal_uri,
+};
 pub use event_log::{AuditEntry, EventLogEntry, TaskEventLog};
 pub use host::Host;
 pub use import_error::ImportError;

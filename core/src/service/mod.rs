@@ -5,6 +5,8 @@
 
 mod actor;
 mod dag;
+mod dag_warning;
+mod dataset;
 mod dependency;
 mod error;
 mod event_log;

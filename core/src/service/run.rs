@@ -1,6 +1,6 @@
 //! Runs: trigger, mark, clear, annotate, delete.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
@@ -156,6 +156,14 @@ impl Service {
     /// `NotFound`.
     pub async fn dag_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun> {
         Ok(self.storage.dag_run(dag_id, run_id).await?)
+    }
+
+    /// How many runs of these DAGs are in each state; DAGs that do not exist are left out.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>> {
+        Ok(self.storage.count_runs(dag_ids).await?)
     }
 
     /// A page of runs.

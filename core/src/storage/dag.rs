@@ -73,7 +73,9 @@ pub struct DagQuery {
 #[async_trait]
 pub trait DagStorage {
     /// Makes DAGs known, in one step: inserts new ones, adds a version where the content hash differs from the newest
-    /// version's, makes inactive ones active, and notes the time. Returns the newest version of each, in the order given.
+    /// version's, makes inactive ones active, and notes the time. Of new versions, the datasets that they use become known
+    /// (those that tasks update before those that schedules wait for, in the order given), and what they use no longer is
+    /// no more queued for them. Returns the newest version of each, in the order given.
     async fn register_dags(&self, now: DateTime<Utc>, dags: Vec<DagRegistration>) -> Result<Vec<DagVersion>>;
 
     /// Says that these DAGs, which were made known before, are still declared as they were: makes inactive ones active, and
@@ -110,7 +112,8 @@ pub trait DagStorage {
         audit: Option<AuditEntry>,
     ) -> Result<()>;
 
-    /// Forgets a DAG with all its runs, versions and import errors of its file; entries of the event log stay.
+    /// Forgets a DAG with all its runs, versions and import errors of its file, and what was queued for it; the datasets
+    /// that it used, their updates, and entries of the event log stay.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` while one of its attempts is live, obsolete ones included.

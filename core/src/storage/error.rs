@@ -26,6 +26,8 @@ pub enum Subject {
     XCom(String),
     /// A pool, by name.
     Pool(String),
+    /// A dataset, by URI.
+    Dataset(String),
     /// A variable, by key.
     Variable(String),
     /// A connection, by id.
@@ -56,6 +58,7 @@ impl Display for Subject {
             }
             Self::XCom(key) => write!(f, "the XCom '{key}'"),
             Self::Pool(name) => write!(f, "the pool '{name}'"),
+            Self::Dataset(uri) => write!(f, "the dataset '{uri}'"),
             Self::Variable(key) => write!(f, "the variable '{key}'"),
             Self::Connection(id) => write!(f, "the connection '{id}'"),
             Self::EventLogEntry(id) => write!(f, "entry {id} of the event log"),

@@ -8,6 +8,8 @@
 //! The `conformance` feature has the test suite that every storage passes.
 
 mod dag;
+mod dag_warning;
+mod dataset;
 mod error;
 mod event_log;
 mod import_error;
@@ -28,6 +30,11 @@ use std::any::Any;
 use std::fmt::Debug;
 
 pub use dag::{DagOrder, DagQuery, DagRegistration, DagStorage, UNREPORTED};
+pub use dag_warning::{DagWarningOrder, DagWarningQuery, DagWarningStorage};
+pub use dataset::{
+    DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, DatasetStorage, NewDatasetEvent,
+    QueuedDatasetEventQuery,
+};
 pub use error::{StorageError, Subject};
 pub use event_log::{EventLogOrder, EventLogQuery, EventLogStorage};
 pub use import_error::{ImportErrorOrder, ImportErrorStorage};
@@ -53,11 +60,13 @@ pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 /// Everything that is kept. [`Any`] tells what it is kept in.
 pub trait Storage:
     DagStorage
+    + DagWarningStorage
     + RunStorage
     + TaskInstanceStorage
     + XComStorage
     + ParsingRequestStorage
     + PoolStorage
+    + DatasetStorage
     + VariableStorage
     + ConnectionStorage
     + EventLogStorage
@@ -73,11 +82,13 @@ pub trait Storage:
 
 impl<T> Storage for T where
     T: DagStorage
+        + DagWarningStorage
         + RunStorage
         + TaskInstanceStorage
         + XComStorage
         + ParsingRequestStorage
         + PoolStorage
+        + DatasetStorage
         + VariableStorage
         + ConnectionStorage
         + EventLogStorage

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -157,6 +157,9 @@ pub trait RunStorage {
 
     /// A page of runs.
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>>;
+
+    /// How many runs of these DAGs are in each state. DAGs that do not exist are left out, and states without a run.
+    async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>>;
 
     /// Changes runs and their instances from outside the engine, all in one step; each run's `version` grows by one, and
     /// its owner is told. Returns the runs as they are then, in the order given, each with the keys of the instances that

@@ -19,6 +19,8 @@ pub(crate) enum Access {
     /// A permission on parts of the DAG that the request names: reading them needs to read the DAG, all else needs to
     /// edit it. Where the request names no DAG (or `~`), the parts alone count.
     DagPart(Action, &'static [Resource]),
+    /// A permission on something that belongs to no DAG, and to read the DAG that the request names.
+    WithDag(Action, Resource),
 }
 
 impl Access {
@@ -27,6 +29,9 @@ impl Access {
         match self {
             Access::Open => Vec::new(),
             Access::Plain(action, resource) => vec![(*action, *resource, None)],
+            Access::WithDag(action, resource) => {
+                vec![(*action, *resource, None), (Action::Read, Resource::Dags, dag)]
+            }
             Access::Dag(action) => vec![(*action, Resource::Dags, dag)],
             Access::DagPart(action, parts) => {
                 let on_dag = if *action == Action::Read { Action::Read } else { Action::Edit };

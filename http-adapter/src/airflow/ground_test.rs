@@ -213,6 +213,7 @@ fn each_operation() -> Vec<(String, String, String, String, bool)> {
         let body = match (&spec.body, spec.id.contains("note")) {
             (None, _) => "",
             (Some(_), true) => r#"{"note": "x"}"#,
+            (Some(_), _) if spec.id == "create_dataset_event" => r#"{"dataset_uri": "x"}"#,
             (Some(_), false) => "{}",
         };
         (spec.id.clone(), spec.method.to_string(), path, body.to_owned(), open(&spec.id))
@@ -268,6 +269,13 @@ async fn roles_may_what_they_may_in_airflow() {
         ("get_task_instances", "Viewer"),
         ("get_xcom_entry", "Viewer"),
         ("get_log", "Viewer"),
+        ("get_datasets", "Viewer"),
+        ("get_dag_dataset_queued_events", "Viewer"),
+        ("get_upstream_dataset_events", "Viewer"),
+        ("get_dag_stats", "Viewer"),
+        ("get_dag_warnings", "Viewer"),
+        ("create_dataset_event", "User"),
+        ("delete_dag_dataset_queued_event", "Op"),
         ("patch_dag", "User"),
         ("delete_dag", "User"),
         ("post_dag_run", "User"),

@@ -66,13 +66,6 @@ impl Router {
         let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
             return Route::NoSuchPath;
         };
-        if decoded.contains("//") {
-            let merged = merge_slashes(&decoded);
-            return match self.methods(document, &merged).is_empty() {
-                true => Route::NoSuchPath,
-                false => Route::Redirect(merge_slashes(path)),
-            };
-        }
         if decoded == "/ui" {
             return Route::Redirect("/ui/".to_owned());
         }
@@ -85,7 +78,11 @@ impl Router {
         }
         let mut methods = self.methods(document, &decoded);
         if methods.is_empty() {
-            return Route::NoSuchPath;
+            let merged = merge_slashes(&decoded);
+            return match merged == decoded || self.methods(document, &merged).is_empty() {
+                true => Route::NoSuchPath,
+                false => Route::Redirect(merge_slashes(path)),
+            };
         }
         if method != Method::OPTIONS {
             return Route::NoSuchMethod;
@@ -117,6 +114,8 @@ impl Router {
                     Value::from(text.parse::<i64>().unwrap_or(i64::MAX))
                 }
                 Kind::Integer => return None,
+                // Slashes may be doubled within such a part, but none comes first.
+                Kind::Path if text.starts_with('/') => return None,
                 _ => Value::from(text),
             };
             parts.insert(&parameter.name, value);

@@ -9,6 +9,8 @@ mod amend;
 mod claim;
 mod commit;
 mod dag;
+mod dag_warning;
+mod dataset;
 mod event_log;
 mod history;
 mod limit;
@@ -103,6 +105,7 @@ properties! {
         a_deleted_run_is_wholly_gone
         run_filters_agree_with_a_naive_filter
         run_orders_agree_with_a_naive_sort
+        runs_are_counted_by_state
     ;
     claim:
         a_claim_takes_the_oldest_first
@@ -215,6 +218,19 @@ properties! {
         pool_orders_agree_with_a_naive_sort
         time_goes_forward
     ;
+    dataset:
+        datasets_become_known_with_their_dags
+        uses_of_datasets_follow_the_newest_version
+        an_update_is_queued_once_for_each_dag_that_waits
+        queued_updates_are_chosen_by_each_filter
+        a_deleted_dag_leaves_its_datasets
+        a_run_without_updates_has_none
+        dataset_queries_agree_with_a_naive_filter
+        dataset_event_queries_agree_with_a_naive_filter
+    ;
+    dag_warning:
+        pools_that_do_not_exist_are_warned_of
+    ;
     event_log:
         an_entry_is_kept
         event_filters_agree_with_a_naive_filter
@@ -247,6 +263,8 @@ mod tests {
             include_str!("xcom.rs"),
             include_str!("parsing_request.rs"),
             include_str!("pool.rs"),
+            include_str!("dataset.rs"),
+            include_str!("dag_warning.rs"),
             include_str!("event_log.rs"),
             include_str!("setting.rs"),
         ];

@@ -1,13 +1,13 @@
 //! Runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::world::{World, assert_err, at, audit, dag, task};
 use super::{Trial, naive};
-use crate::id::RunId;
+use crate::id::{DagId, RunId};
 use crate::model::{AuditEntry, DagRun, Note, RunState, RunType, TaskState};
 use crate::storage::{
     Change, EventLogQuery, OrderBy, Range, RunOrder, RunQuery, StorageError, Subject, TaskInstanceQuery,
@@ -271,4 +271,22 @@ pub async fn run_orders_agree_with_a_naive_sort(trial: &dyn Trial) {
             }
         }
     }
+}
+
+/// Runs are counted by DAG and state; DAGs without runs are there, unknown ones are not.
+pub async fn runs_are_counted_by_state(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let all = population(&world).await;
+    world.register(dag("without", &["a"])).await;
+    let mut expected: BTreeMap<DagId, BTreeMap<RunState, u64>> = BTreeMap::from([("without".into(), BTreeMap::new())]);
+    for run in &all {
+        *expected.entry(run.dag_id.clone()).or_default().entry(run.state).or_default() += 1;
+    }
+    let mut asked: BTreeSet<DagId> = expected.keys().cloned().collect();
+    asked.insert("unknown".into());
+    assert_eq!(world.storage.count_runs(&asked).await.unwrap(), expected);
+    assert!(world.storage.count_runs(&BTreeSet::new()).await.unwrap().is_empty());
+    let one = all[0].dag_id.clone();
+    let counted = world.storage.count_runs(&BTreeSet::from([one.clone()])).await.unwrap();
+    assert_eq!(counted, BTreeMap::from([(one.clone(), expected[&one].clone())]));
 }

@@ -5,6 +5,9 @@ mod dag;
 mod dag_parsing;
 mod dag_run;
 mod dag_source;
+mod dag_stats;
+mod dag_warning;
+mod dataset;
 mod event_log;
 mod import_error;
 mod log;
@@ -27,6 +30,9 @@ pub(super) fn operations() -> Vec<Operation<State>> {
         dag_parsing::operations(),
         dag_run::operations(),
         dag_source::operations(),
+        dag_stats::operations(),
+        dag_warning::operations(),
+        dataset::operations(),
         event_log::operations(),
         import_error::operations(),
         log::operations(),
