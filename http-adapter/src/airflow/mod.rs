@@ -107,7 +107,7 @@ impl Airflow {
     pub fn builder(service: Service, clock: Arc<dyn Clock>) -> AirflowBuilder {
         let host = Host::new(Arc::clone(&clock), service.ids().clone());
         let token_key = TokenKey::random(service.ids());
-        AirflowBuilder { state: State { service, clock, token_key, scheduler: None }, host }
+        AirflowBuilder { state: State { service, clock, token_key, allows_connection_test: false, scheduler: None }, host }
     }
 }
 
@@ -123,6 +123,14 @@ impl AirflowBuilder {
     #[must_use]
     pub fn token_key(mut self, key: TokenKey) -> Self {
         self.state.token_key = key;
+        self
+    }
+
+    /// Whether callers may try connections out (`POST /connections/test`); not by default. There are no hooks here: what
+    /// is answered is what Airflow says of types that it has no provider of, and nothing is reached.
+    #[must_use]
+    pub fn allow_connection_test(mut self, allow: bool) -> Self {
+        self.state.allows_connection_test = allow;
         self
     }
 

@@ -51,6 +51,15 @@ impl Reply {
         }
     }
 
+    /// 403 that a handler explains itself.
+    pub(crate) fn forbidden_page(text: &str) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            content_type: "text/html; charset=utf-8",
+            body: text.as_bytes().to_vec(),
+        }
+    }
+
     pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;

@@ -24,7 +24,7 @@ use updraft_core::storage::{
     Verdict,
 };
 use updraft_http_adapter::access::{AccessError, Authenticator, Principal};
-use updraft_http_adapter::airflow::{Airflow, TokenKey};
+use updraft_http_adapter::airflow::{Airflow, AirflowBuilder, TokenKey};
 use updraft_storage_memory::MemoryStorage;
 
 #[derive(Debug)]
@@ -42,6 +42,7 @@ pub struct World {
     pub storage: Arc<MemoryStorage>,
     pub logs: Arc<MemoryLogs>,
     pub clock: SimulatedClock,
+    service: Service,
     airflow: Airflow,
     ids: IdSource,
     session: SchedulerSession,
@@ -63,15 +64,25 @@ impl Answer {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(Settings::default(), |airflow| airflow).await
+    }
+
+    /// With what a host decides.
+    pub async fn with(settings: Settings, decide: impl FnOnce(AirflowBuilder) -> AirflowBuilder) -> Self {
         let clock = SimulatedClock::new("2026-11-21T13:07:42.100001Z".parse().unwrap());
         let storage = Arc::new(MemoryStorage::new(Arc::new(clock.clone())));
         let logs = Arc::new(MemoryLogs::default());
         let ids = IdSource::from_seed(1);
-        let service = Service::new(storage.clone(), logs.clone(), ids.clone(), Settings::default());
-        let airflow = Airflow::builder(service, Arc::new(clock.clone()));
-        let airflow = airflow.token_key(TokenKey::from_secret(b"test")).authenticator(Admin).build().unwrap();
+        let service = Service::new(storage.clone(), logs.clone(), ids.clone(), settings);
+        let airflow = Airflow::builder(service.clone(), Arc::new(clock.clone()));
+        let airflow = airflow.token_key(TokenKey::from_secret(b"test")).authenticator(Admin);
+        let airflow = decide(airflow).build().unwrap();
         let session = storage.register_scheduler("player", Duration::from_secs(3600), &Host::default()).await.unwrap();
-        Self { storage, logs, clock, airflow, ids, session, sequence: Mutex::new(0) }
+        Self { storage, logs, clock, service, airflow, ids, session, sequence: Mutex::new(0) }
+    }
+
+    pub fn service(&self) -> &Service {
+        &self.service
     }
 
     /// Makes a DAG known; each task comes with its upstreams.

@@ -1,5 +1,6 @@
 //! The operations, each with what it demands and who answers it; one file a resource.
 
+mod connection;
 mod dag;
 mod dag_run;
 mod dag_source;
@@ -10,6 +11,7 @@ mod monitor;
 mod pool;
 mod task;
 mod task_instance;
+mod variable;
 mod xcom;
 
 use super::State;
@@ -18,6 +20,7 @@ use super::operation::Operation;
 /// All operations that are answered.
 pub(super) fn operations() -> Vec<Operation<State>> {
     let resources = [
+        connection::operations(),
         dag::operations(),
         dag_run::operations(),
         dag_source::operations(),
@@ -28,6 +31,7 @@ pub(super) fn operations() -> Vec<Operation<State>> {
         pool::operations(),
         task::operations(),
         task_instance::operations(),
+        variable::operations(),
         xcom::operations(),
     ];
     resources.into_iter().flatten().collect()
