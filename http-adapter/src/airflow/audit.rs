@@ -48,7 +48,7 @@ pub(super) fn extra(
     names: &SensitiveNames,
 ) -> String {
     let kind = event.split('.').next().unwrap_or_default();
-    let body = body.as_object();
+    let body = body.as_object().filter(|body| !body.is_empty());
     let mut extra = Map::new();
     if body.is_none() || !matches!(kind, "variable" | "connection") {
         for (name, value) in query.iter().chain(path.iter()).filter(|(name, _)| !COLUMNS.contains(name)) {
@@ -121,6 +121,7 @@ mod tests {
                 r#"{"extra": "Encountered non-JSON in `extra` field", "password": null}"#,
             ),
             ("connection.edit", json!({"extra": ""}), r#"{"extra": ""}"#),
+            ("connection.edit", json!({}), r#"{"connection_id": "c"}"#),
             ("variable.edit", json!({"key": "k", "value": "v"}), r#"{"key": "k", "value": "v"}"#),
             ("variable.create", json!({"value": "v", "key": "my_token"}), r#"{"value": "***", "key": "my_token"}"#),
         ] {
