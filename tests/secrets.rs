@@ -186,7 +186,9 @@ async fn nobody_sees_a_secret() {
         tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
     }
     let mut logs = String::new();
-    for (dag, task) in [("leaks", "bash"), ("leaks", "rendering"), ("leaks", "python"), ("leaks", "failing"), ("code", "leak")] {
+    for (dag, task) in
+        [("leaks", "bash"), ("leaks", "rendering"), ("leaks", "python"), ("leaks", "failing"), ("code", "leak")]
+    {
         let path = format!("/dags/{dag}/dagRuns/r/taskInstances/{task}/logs/1?full_content=true");
         let (status, text) = call(&airflow, "GET", &path, None).await;
         assert_eq!(status, 200, "{text}");
@@ -270,9 +272,13 @@ async fn secrets_are_encrypted_anew_and_a_lost_key_is_told() {
     let lost = ["api_key", "config", "private_key"].map(|key| Subject::Variable(key.into()));
     let lost: Vec<_> = rotation.unreadable.iter().filter(|subject| lost.contains(subject)).collect();
     assert_eq!((rotation.resealed, rotation.unreadable.len(), lost.len()), (0, 4, 3));
-    for (keys, reason) in [(vec![OLD], "none of the configured secret keys fits"), (vec![], "no secret key is configured")] {
+    for (keys, reason) in
+        [(vec![OLD], "none of the configured secret keys fits"), (vec![], "no secret key is configured")]
+    {
         let airflow = api(&orchestrator(&storage, &keys));
-        for (path, subject) in [("/variables/api_key", "the variable 'api_key'"), ("/connections/db", "the connection 'db'")] {
+        for (path, subject) in
+            [("/variables/api_key", "the variable 'api_key'"), ("/connections/db", "the connection 'db'")]
+        {
             let (status, text) = call(&airflow, "GET", path, None).await;
             assert!(status == 500 && text.contains(subject) && text.contains(reason), "{status} {text}");
         }

@@ -60,7 +60,13 @@ struct Options {
     anonymous_role: Option<String>,
     /// What passwords, extras and values of variables are encrypted with where they are kept; may be repeated: the first
     /// encrypts, all decrypt. Airflow's Fernet keys fit.
-    #[arg(long = "secret-key", env = "UPDRAFT_SECRET_KEYS", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long = "secret-key",
+        env = "UPDRAFT_SECRET_KEYS",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     secret_keys: Vec<String>,
     /// Prints a new key for --secret-key, and does nothing else.
     #[arg(long)]

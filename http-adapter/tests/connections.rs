@@ -83,7 +83,10 @@ async fn bad_connections_are_refused_in_airflows_words() {
             json!({"nope": 1, "aaa": 2, "host": long, "connection_id": "x".repeat(251), "port": 1}),
             "{'connection_id': ['Longer than maximum length 250.'], 'conn_type': ['Missing data for required field.'], 'host': ['Longer than maximum length 500.'], 'nope': ['Unknown field.'], 'aaa': ['Unknown field.']}",
         ),
-        (json!({"connection_id": "c", "conn_type": "t", "port": 3_000_000_000_u64}), "{'port': ['Not a valid integer.']}"),
+        (
+            json!({"connection_id": "c", "conn_type": "t", "port": 3_000_000_000_u64}),
+            "{'port': ['Not a valid integer.']}",
+        ),
         (json!({"connection_id": "x".repeat(201), "conn_type": "t"}), "The key has to be less than 200 characters"),
         (
             json!({"connection_id": "a'b", "conn_type": "t"}),

@@ -52,11 +52,36 @@ async fn changes_leave_what_they_do_not_name() {
         assert_eq!(world.get(path).await.json(), expected);
     }
     for (query, body, title, detail) in [
-        ("", json!({}), "Invalid Variable schema", "{'key': ['Missing data for required field.'], 'value': ['Missing data for required field.']}"),
-        ("", json!({"key": "a/b c", "value": "x", "description": null}), "Invalid Variable schema", "{'description': ['Field may not be null.']}"),
-        ("", json!({"key": "x", "value": "x"}), "Invalid post body", "key from request body doesn't match uri parameter"),
-        ("?update_mask=value", json!({"key": "a/b c", "value": "x"}), "Bad Request", "'value' is unknown or cannot be updated."),
-        ("?update_mask=description", json!({"key": "a/b c", "value": "x"}), "Bad Request", "'description' is unknown or cannot be updated."),
+        (
+            "",
+            json!({}),
+            "Invalid Variable schema",
+            "{'key': ['Missing data for required field.'], 'value': ['Missing data for required field.']}",
+        ),
+        (
+            "",
+            json!({"key": "a/b c", "value": "x", "description": null}),
+            "Invalid Variable schema",
+            "{'description': ['Field may not be null.']}",
+        ),
+        (
+            "",
+            json!({"key": "x", "value": "x"}),
+            "Invalid post body",
+            "key from request body doesn't match uri parameter",
+        ),
+        (
+            "?update_mask=value",
+            json!({"key": "a/b c", "value": "x"}),
+            "Bad Request",
+            "'value' is unknown or cannot be updated.",
+        ),
+        (
+            "?update_mask=description",
+            json!({"key": "a/b c", "value": "x"}),
+            "Bad Request",
+            "'description' is unknown or cannot be updated.",
+        ),
         ("?update_mask=", json!({"key": "a/b c", "value": "x"}), "Bad Request", "'' is unknown or cannot be updated."),
     ] {
         let answer = world.call("PATCH", &format!("{path}{query}"), body).await;
@@ -115,7 +140,9 @@ async fn the_event_log_hides_values_of_secret_names() {
     assert_eq!(last().await, ("api.variable.create".into(), r#"{"key": "plain", "value": "seen"}"#.into()));
     set(&world, json!({"value": "canary", "key": "my_api_key"})).await;
     assert_eq!(last().await, ("api.variable.create".into(), r#"{"value": "***", "key": "my_api_key"}"#.into()));
-    world.call("PATCH", "/variables/my_api_key", json!({"key": "my_api_key", "value": "canary", "description": "d"})).await;
+    world
+        .call("PATCH", "/variables/my_api_key", json!({"key": "my_api_key", "value": "canary", "description": "d"}))
+        .await;
     let expected = r#"{"key": "my_api_key", "value": "***", "description": "d"}"#;
     assert_eq!(last().await, ("api.variable.edit".into(), expected.into()));
     for status in [204, 404] {

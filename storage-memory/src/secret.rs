@@ -25,7 +25,11 @@ impl VariableStorage for MemoryStorage {
         self.lock().variables.get(key).cloned().ok_or_else(|| no_variable(key))
     }
 
-    async fn variables(&self, order_by: Option<OrderBy<VariableOrder>>, request: PageRequest) -> Result<Page<Variable>> {
+    async fn variables(
+        &self,
+        order_by: Option<OrderBy<VariableOrder>>,
+        request: PageRequest,
+    ) -> Result<Page<Variable>> {
         let state = self.lock();
         let mut variables: Vec<&Variable> = state.variables.values().collect();
         sort(&mut variables, false, |variable| variable.id);

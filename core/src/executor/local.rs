@@ -21,8 +21,8 @@ use crate::log::{LogSource, LogStore, LogWriter};
 use crate::mask::{Secrets, SensitiveNames};
 use crate::model::{AttemptPhase, Task};
 use crate::operator::{
-    CancelReason, Cancellation, CodeTasks, MaskingStore, Operator, Outcome, Registry, RenderTemplates, TaskContext, TaskContextParts,
-    TaskError, TaskStore,
+    CancelReason, Cancellation, CodeTasks, MaskingStore, Operator, Outcome, Registry, RenderTemplates, TaskContext,
+    TaskContextParts, TaskError, TaskStore,
 };
 use crate::storage::StorageError;
 

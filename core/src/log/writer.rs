@@ -181,13 +181,7 @@ mod tests {
     #[tokio::test]
     async fn a_secret_in_pieces_does_not_show() {
         let logs = Arc::new(MemoryLogs::default());
-        let key = LogKey {
-            dag_id: "d".into(),
-            run_id: "r".into(),
-            task_id: "t".into(),
-            map_index: -1,
-            try_number: 1,
-        };
+        let key = LogKey { dag_id: "d".into(), run_id: "r".into(), task_id: "t".into(), map_index: -1, try_number: 1 };
         let secrets = Arc::new(Secrets::new(SensitiveNames::default()));
         let log = LogWriter::new(Arc::<MemoryLogs>::clone(&logs), key.clone()).masking(Arc::clone(&secrets));
         log.bytes(b"canary, not known yet; ");

@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn the_nearest_name_tells_a_secret() {
         let names = SensitiveNames::default();
-        let value = json!({"keyfile_dict": {"project": "p", "private_key": "k"}, "tokens": ["a", ["b"]], "n": {"x": 1}});
+        let value =
+            json!({"keyfile_dict": {"project": "p", "private_key": "k"}, "tokens": ["a", ["b"]], "n": {"x": 1}});
         let mut found = names.texts_of_secrets("", &value);
         found.sort_unstable();
         assert_eq!(found, ["a", "b", "k"]);

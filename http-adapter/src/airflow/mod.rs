@@ -107,7 +107,10 @@ impl Airflow {
     pub fn builder(service: Service, clock: Arc<dyn Clock>) -> AirflowBuilder {
         let host = Host::new(Arc::clone(&clock), service.ids().clone());
         let token_key = TokenKey::random(service.ids());
-        AirflowBuilder { state: State { service, clock, token_key, allows_connection_test: false, scheduler: None }, host }
+        AirflowBuilder {
+            state: State { service, clock, token_key, allows_connection_test: false, scheduler: None },
+            host,
+        }
     }
 }
 

@@ -131,7 +131,11 @@ pub async fn connections_change_field_by_field(trial: &dyn Trial) {
         ConnectionUpdate::default(),
         ConnectionUpdate { conn_type: Some("ftp".into()), port: Some(Some(21)), ..ConnectionUpdate::default() },
         ConnectionUpdate { password: Some(sealed("p")), login: Some(Some("l".into())), ..ConnectionUpdate::default() },
-        ConnectionUpdate { extra: Some(Some(sealed("x"))), schema: Some(Some("s".into())), ..ConnectionUpdate::default() },
+        ConnectionUpdate {
+            extra: Some(Some(sealed("x"))),
+            schema: Some(Some("s".into())),
+            ..ConnectionUpdate::default()
+        },
         ConnectionUpdate { extra: Some(None), host: Some(None), port: Some(None), ..ConnectionUpdate::default() },
         ConnectionUpdate { description: Some(Some("d".into())), ..ConnectionUpdate::default() },
     ];
