@@ -60,7 +60,7 @@ pub use builder::{Builder, Updraft};
 pub use error::{BuildError, StartError};
 pub use running::{Health, Running};
 pub use updraft_core::service::{Service, TriggerRequest};
-pub use updraft_core::{clock, dag, engine, executor, id, log, model, operator, service, storage};
+pub use updraft_core::{clock, dag, engine, executor, id, log, mask, model, operator, secret, service, storage};
 
 /// The README's examples compile.
 #[cfg(all(doctest, feature = "memory", feature = "postgres"))]

@@ -15,10 +15,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use updraft::http::access::{BasicAuthenticator, RoleAuthorizer, hash_password};
 use updraft::http::airflow::Cors;
 use updraft::http::server::{Limits, Server};
+use updraft::id::IdSource;
 use updraft::log::{FileLogs, LogStore};
 use updraft::model::User;
 use updraft::operators::OperatorsConfig;
 use updraft::postgres::{PostgresSettings, PostgresStorage};
+use updraft::secret::Keyring;
+use updraft::service::Actor;
 use updraft::storage::{SchedulerStorage, Storage, StorageError, Subject};
 use updraft::{MemoryStorage, Updraft};
 
@@ -65,6 +68,25 @@ struct Options {
     /// An origin whose pages may use the API from a browser, as https://example.org; may be repeated, * for all.
     #[arg(long, env = "UPDRAFT_CORS_ORIGINS", value_delimiter = ',')]
     cors_origin: Vec<String>,
+    /// What passwords, extras and values of variables are encrypted with where they are kept; may be repeated: the first
+    /// encrypts, all decrypt. Airflow's Fernet keys fit.
+    #[arg(
+        long = "secret-key",
+        env = "UPDRAFT_SECRET_KEYS",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    secret_keys: Vec<String>,
+    /// Prints a new key for --secret-key, and does nothing else.
+    #[arg(long)]
+    make_secret_key: bool,
+    /// Encrypts all secrets with the first key before the server starts.
+    #[arg(long)]
+    rotate_secrets: bool,
+    /// Answers those who try connections out (POST /connections/test); there are no hooks, so nothing is reached.
+    #[arg(long, env = "UPDRAFT_TEST_CONNECTION", value_parser = clap::builder::FalseyValueParser::new())]
+    test_connection: bool,
     /// Most tries at a time.
     #[arg(long, env = "UPDRAFT_PARALLELISM", default_value_t = 32)]
     parallelism: usize,
@@ -84,6 +106,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
         .init();
     let options = Options::parse();
+    if options.make_secret_key {
+        println!("{}", Keyring::make_key(&IdSource::from_system()));
+        return Ok(());
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -117,6 +143,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .scheduler_lease(Duration::from_secs(options.lease))
         .logs(logs)
         .builtin_operators(operators)
+        .secret_keys(&options.secret_keys)
         .parallelism(options.parallelism);
     for folder in &folders {
         if !folder.is_dir() {
@@ -129,13 +156,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let updraft = builder.build()?;
     make_admin(&updraft, options.admin.as_deref()).await?;
+    if options.rotate_secrets {
+        let rotation = updraft.service().rotate_secrets(&Actor::default().through("cli")).await?;
+        println!("{} variables and connections were encrypted anew", rotation.resealed);
+        for subject in rotation.unreadable {
+            println!("No key fits {subject}");
+        }
+    }
 
     let authenticator = BasicAuthenticator::new(updraft.storage().clone(), clock.clone(), updraft.ids())?;
     let mut api = updraft
         .airflow()
         .authenticator(authenticator)
         .expose_config(options.expose_config)
-        .maximum_page_limit(options.maximum_page_limit);
+        .maximum_page_limit(options.maximum_page_limit)
+        .allow_connection_test(options.test_connection);
     if !options.cors_origin.is_empty() {
         let cors = Cors::new()
             .allow_headers("origin, content-type, accept, authorization")

@@ -124,6 +124,8 @@ mod tests {
             "event_log/list" => texts(crate::event_log::ORDERS),
             "import_error/list" => texts(crate::import_error::ORDERS),
             "pool/list" => texts(crate::pool::ORDERS),
+            "secret/connections" => texts(crate::secret::CONNECTION_ORDERS),
+            "secret/variables" => texts(crate::secret::VARIABLE_ORDERS),
             _ => panic!("{name} has an order, but which?"),
         }
     }

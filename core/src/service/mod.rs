@@ -4,6 +4,7 @@
 //! writes who did what to the event log, in the same step as the change.
 
 mod actor;
+mod connection;
 mod dag;
 mod dag_warning;
 mod dataset;
@@ -16,8 +17,10 @@ mod log;
 mod param;
 mod pool;
 mod relatives;
+mod rotation;
 mod run;
 mod task_instance;
+mod variable;
 mod xcom;
 
 use std::sync::Arc;
@@ -30,11 +33,14 @@ pub use dependency::Dependency;
 pub use error::{Result, ServiceError};
 pub use log::LogPage;
 pub use pool::{NewPool, PoolChange};
+pub use rotation::Rotation;
 pub use run::{CheckedTrigger, TriggerRequest};
 pub use task_instance::{ClearRequest, MarkRequest, RunAnchor};
 
 use crate::id::IdSource;
 use crate::log::LogStore;
+use crate::mask::SensitiveNames;
+use crate::secret::Keyring;
 use crate::storage::Storage;
 
 /// What a host decides about the service.
@@ -43,12 +49,20 @@ use crate::storage::Storage;
 pub struct Settings {
     /// Whether new DAGs that do not say so themselves start paused.
     pub dags_are_paused_at_creation: bool,
+    /// What secrets are encrypted with.
+    pub secret_keys: Keyring,
+    /// Which names are those of secrets, whose values are not shown.
+    pub sensitive_names: SensitiveNames,
 }
 
 impl Default for Settings {
     /// Airflow's defaults.
     fn default() -> Self {
-        Self { dags_are_paused_at_creation: true }
+        Self {
+            dags_are_paused_at_creation: true,
+            secret_keys: Keyring::default(),
+            sensitive_names: SensitiveNames::default(),
+        }
     }
 }
 

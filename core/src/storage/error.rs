@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::id::RunId;
+use crate::secret::SecretError;
 
 /// What an error is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +87,9 @@ pub enum StorageError {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The subject is kept encrypted, and cannot be read.
+    #[error("{0} cannot be decrypted: {1}")]
+    Undecipherable(Subject, SecretError),
     /// The scheduler or attempt that writes is no longer the current one.
     #[error("the writer has been replaced")]
     Fenced,

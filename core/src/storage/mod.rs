@@ -46,7 +46,9 @@ pub use scheduler::{
     Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage,
     Transition, Verdict,
 };
-pub use secret::{ConnectionStorage, VariableStorage};
+pub use secret::{
+    ConnectionOrder, ConnectionStorage, ConnectionUpdate, VariableOrder, VariableStorage, VariableUpdate,
+};
 pub use task_instance::{TaskInstanceQuery, TaskInstanceStorage};
 pub use user::UserStorage;
 pub use xcom::{XComEntry, XComQuery, XComStorage};

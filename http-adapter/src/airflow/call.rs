@@ -1,6 +1,7 @@
 //! A request that has passed all checks.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -15,7 +16,6 @@ use super::{accept, audit};
 use crate::access::{Action, Authorizer, Principal, Resource};
 
 /// What a handler gets: everything in it fits the document, and the caller may do it.
-#[derive(Debug)]
 pub(crate) struct Call<S = super::State> {
     /// What all handlers share.
     pub(crate) state: Arc<S>,
@@ -30,6 +30,13 @@ pub(crate) struct Call<S = super::State> {
     /// The body; null for operations without one.
     pub(crate) body: Value,
     pub(super) headers: HeaderMap,
+}
+
+impl<S> Debug for Call<S> {
+    /// Leaves out what may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("principal", &self.principal).field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl<S> Call<S> {
@@ -66,7 +73,13 @@ impl Call {
 
     /// The caller with the request, for the event log. To be asked before the body is taken.
     pub(crate) fn actor(&self) -> Actor {
-        let request = audit::extra(&self.path, &self.query, &self.body);
+        self.actor_of("")
+    }
+
+    /// The caller with the request, as the event log keeps it of an event.
+    pub(crate) fn actor_of(&self, event: &str) -> Actor {
+        let names = &self.service().settings().sensitive_names;
+        let request = audit::extra(event, &self.path, &self.query, &self.body, names);
         Actor::new(self.principal.name.clone()).through("api").with_request(request)
     }
 

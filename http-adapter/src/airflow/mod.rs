@@ -116,6 +116,7 @@ impl Airflow {
             service,
             clock,
             token_key,
+            allows_connection_test: false,
             scheduler: None,
             config: Vec::new(),
             exposes_config: false,
@@ -137,6 +138,14 @@ impl AirflowBuilder {
     #[must_use]
     pub fn token_key(mut self, key: TokenKey) -> Self {
         self.state.token_key = key;
+        self
+    }
+
+    /// Whether callers may try connections out (`POST /connections/test`); not by default. There are no hooks here: what
+    /// is answered is what Airflow says of types that it has no provider of, and nothing is reached.
+    #[must_use]
+    pub fn allow_connection_test(mut self, allow: bool) -> Self {
+        self.state.allows_connection_test = allow;
         self
     }
 

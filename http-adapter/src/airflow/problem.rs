@@ -54,6 +54,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, Some("BadRequest"), None, Some(detail))
     }
 
+    /// The same with another title.
+    pub(crate) fn titled(mut self, title: &str) -> Self {
+        self.title = Some(title.to_owned());
+        self
+    }
+
     /// 404 with a title, which often holds the whole text, and perhaps a detail.
     pub(crate) fn not_found(title: impl Into<String>, detail: Option<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, Some("NotFound"), Some(title.into()), detail)
@@ -100,6 +106,12 @@ impl Problem {
     pub(crate) fn internal_silent() -> Self {
         let title = Some("Internal Server Error".to_owned());
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, Some("Unknown"), title, None)
+    }
+
+    /// 500 of what is kept encrypted and cannot be read: the caller is told, because only people can help.
+    pub(crate) fn undecipherable(error: &StorageError) -> Self {
+        tracing::error!(%error, "a secret cannot be decrypted");
+        Self { detail: Some(error.to_string()), ..Self::internal_silent() }
     }
 
     /// 503: the same request may succeed after some seconds.
@@ -177,6 +189,7 @@ impl From<StorageError> for Problem {
             StorageError::NotFound(_) => Self::not_found_detail(error.to_string()),
             StorageError::AlreadyExists(_) | StorageError::Conflict(..) => Self::conflict(error.to_string()),
             StorageError::Invalid(text) => Self::bad_request(text),
+            StorageError::Undecipherable(..) => Self::undecipherable(&error),
             StorageError::Unavailable(_) => {
                 tracing::warn!(%error, "the storage is unavailable");
                 Self::unavailable("The storage cannot be reached.", 1)

@@ -67,6 +67,11 @@ impl Reply {
         Self { status: StatusCode::NOT_ACCEPTABLE, content_type: "text/html; charset=utf-8", body: text.into() }
     }
 
+    /// 403 that a handler explains itself.
+    pub(crate) fn forbidden_page(text: &str) -> Self {
+        Self { status: StatusCode::FORBIDDEN, content_type: "text/html; charset=utf-8", body: text.as_bytes().to_vec() }
+    }
+
     pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;

@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     /// Signs the tokens with which callers go on where they stopped.
     pub(crate) token_key: TokenKey,
+    /// Whether callers may try connections out.
+    pub(crate) allows_connection_test: bool,
     /// The scheduler of this process, if it has one.
     pub(crate) scheduler: Option<SchedulerStatus>,
     /// What the configuration says, by section.

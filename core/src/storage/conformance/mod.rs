@@ -18,6 +18,7 @@ mod naive;
 mod parsing_request;
 mod pool;
 mod run;
+mod secret;
 mod setting;
 mod task_instance;
 mod world;
@@ -236,9 +237,17 @@ properties! {
         event_filters_agree_with_a_naive_filter
         event_orders_agree_with_a_naive_sort
     ;
-    setting:
+    secret:
         variables_are_kept
+        variables_change_field_by_field
+        variable_orders_agree_with_a_naive_sort
         connections_are_kept
+        connections_change_field_by_field
+        of_concurrent_connections_one_is_made
+        connection_orders_agree_with_a_naive_sort
+        secrets_are_written_anew_if_they_are_as_they_were
+    ;
+    setting:
         a_file_has_one_import_error
         import_error_orders_agree_with_a_naive_sort
         users_are_kept
@@ -266,6 +275,7 @@ mod tests {
             include_str!("dataset.rs"),
             include_str!("dag_warning.rs"),
             include_str!("event_log.rs"),
+            include_str!("secret.rs"),
             include_str!("setting.rs"),
         ];
         let functions =

@@ -1,60 +1,9 @@
-//! Variables, connections, import errors, users and roles.
+//! Import errors, users and roles.
 
-use super::world::{World, assert_err, at, audit};
+use super::world::{World, assert_err, at};
 use super::{Trial, naive};
-use crate::model::{Connection, ImportError, Role, User, Variable};
-use crate::storage::{EventLogQuery, ImportErrorOrder, OrderBy, PageRequest, StorageError};
-
-fn variable(key: &str, value: &str) -> Variable {
-    Variable { id: 0, key: key.into(), value: value.into(), description: None, is_encrypted: false }
-}
-
-/// Variables are made, replaced under their id, listed in the order of creation and removed.
-pub async fn variables_are_kept(trial: &dyn Trial) {
-    let world = World::new(trial);
-    for key in ["z", "a", "m"] {
-        world.storage.put_variable(variable(key, "1"), audit("create")).await.unwrap();
-    }
-    let before = world.storage.variable("z").await.unwrap();
-    let new = Variable { description: Some("text".into()), is_encrypted: true, ..variable("z", "2") };
-    let after = world.storage.put_variable(new.clone(), audit("edit")).await.unwrap();
-    assert_eq!(after, Variable { id: before.id, ..new });
-    assert_eq!(world.storage.variable("z").await.unwrap(), after);
-    let page = world.storage.variables(PageRequest { limit: 2, offset: 0 }).await.unwrap();
-    assert_eq!((page.items.iter().map(|v| &*v.key).collect::<Vec<_>>(), page.total), (vec!["z", "a"], 3));
-    world.storage.delete_variable("a", audit("delete")).await.unwrap();
-    assert_err!(world.storage.variable("a").await, StorageError::NotFound(_));
-    assert_err!(world.storage.delete_variable("a", audit("no")).await, StorageError::NotFound(_));
-    let page = world.storage.variables(PageRequest { limit: 9, offset: 1 }).await.unwrap();
-    assert_eq!((page.items.iter().map(|v| &*v.key).collect::<Vec<_>>(), page.total), (vec!["m"], 2));
-    assert_eq!(world.storage.events(&EventLogQuery::default()).await.unwrap().total, 5);
-}
-
-/// Connections are made, replaced under their id, listed in the order of creation and removed.
-pub async fn connections_are_kept(trial: &dyn Trial) {
-    let world = World::new(trial);
-    let connection =
-        |conn_id: &str| Connection { conn_id: conn_id.into(), conn_type: "http".into(), ..Connection::default() };
-    for id in ["z", "a", "m"] {
-        world.storage.put_connection(connection(id), audit("create")).await.unwrap();
-    }
-    let before = world.storage.connection("z").await.unwrap();
-    let new = Connection {
-        host: Some("h".into()),
-        port: Some(80),
-        password: Some("secret".into()),
-        is_encrypted: true,
-        ..connection("z")
-    };
-    let after = world.storage.put_connection(new.clone(), audit("edit")).await.unwrap();
-    assert!(after == Connection { id: before.id, ..new } && world.storage.connection("z").await.unwrap() == after);
-    let page = world.storage.connections(PageRequest { limit: 2, offset: 0 }).await.unwrap();
-    assert_eq!((page.items.iter().map(|c| &*c.conn_id).collect::<Vec<_>>(), page.total), (vec!["z", "a"], 3));
-    world.storage.delete_connection("a", audit("delete")).await.unwrap();
-    assert_err!(world.storage.connection("a").await, StorageError::NotFound(_));
-    assert_err!(world.storage.delete_connection("a", audit("no")).await, StorageError::NotFound(_));
-    assert_eq!(world.storage.events(&EventLogQuery::default()).await.unwrap().total, 5);
-}
+use crate::model::{ImportError, Role, User};
+use crate::storage::{ImportErrorOrder, OrderBy, PageRequest, StorageError};
 
 /// A file has one import error at most; it keeps its id for as long as there is one.
 pub async fn a_file_has_one_import_error(trial: &dyn Trial) {

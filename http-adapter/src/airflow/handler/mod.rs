@@ -1,6 +1,7 @@
 //! The operations, each with what it demands and who answers it; one file a resource.
 
 mod config;
+mod connection;
 mod dag;
 mod dag_parsing;
 mod dag_run;
@@ -17,6 +18,7 @@ mod pool;
 mod provider;
 mod task;
 mod task_instance;
+mod variable;
 mod xcom;
 
 use super::State;
@@ -26,6 +28,7 @@ use super::operation::Operation;
 pub(super) fn operations() -> Vec<Operation<State>> {
     let resources = [
         config::operations(),
+        connection::operations(),
         dag::operations(),
         dag_parsing::operations(),
         dag_run::operations(),
@@ -42,6 +45,7 @@ pub(super) fn operations() -> Vec<Operation<State>> {
         provider::operations(),
         task::operations(),
         task_instance::operations(),
+        variable::operations(),
         xcom::operations(),
     ];
     resources.into_iter().flatten().collect()
