@@ -8,11 +8,13 @@ mod import_error;
 mod instance;
 mod list;
 mod pool;
+mod role;
 mod run;
 mod scheduler;
 mod secret;
 mod state;
 mod task_instance;
+mod token;
 mod user;
 mod xcom;
 

@@ -9,7 +9,10 @@ use crate::PostgresStorage;
 use crate::error::storage_error;
 
 /// Number, name and text; numbers grow, and what was released never changes.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "start", include_str!("../migrations/0001_start.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "start", include_str!("../migrations/0001_start.sql")),
+    (3, "access", include_str!("../migrations/0003_access.sql")),
+];
 
 impl PostgresStorage {
     /// Makes the schema and its tables, or upgrades them. Processes that do so at the same time wait for each other, by an

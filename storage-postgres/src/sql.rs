@@ -121,6 +121,8 @@ mod tests {
             "event_log/list" => texts(crate::event_log::ORDERS),
             "import_error/list" => texts(crate::import_error::ORDERS),
             "pool/list" => texts(crate::pool::ORDERS),
+            "role/list" => texts(crate::role::ORDERS),
+            "user/list" => texts(crate::user::ORDERS),
             _ => panic!("{name} has an order, but which?"),
         }
     }

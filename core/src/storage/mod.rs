@@ -13,10 +13,12 @@ mod event_log;
 mod import_error;
 mod page;
 mod pool;
+mod role;
 mod run;
 mod scheduler;
 mod secret;
 mod task_instance;
+mod token;
 mod user;
 mod xcom;
 
@@ -32,6 +34,7 @@ pub use event_log::{EventLogOrder, EventLogQuery, EventLogStorage};
 pub use import_error::{ImportErrorOrder, ImportErrorStorage};
 pub use page::{OrderBy, Page, PageRequest, Range};
 pub use pool::{PoolOrder, PoolStorage, PoolUpdate};
+pub use role::{RoleOrder, RoleStorage, RoleUpdate};
 pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
 pub use scheduler::{
     Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage,
@@ -39,7 +42,8 @@ pub use scheduler::{
 };
 pub use secret::{ConnectionStorage, VariableStorage};
 pub use task_instance::{TaskInstanceQuery, TaskInstanceStorage};
-pub use user::UserStorage;
+pub use token::TokenStorage;
+pub use user::{UserOrder, UserStorage, UserUpdate};
 pub use xcom::{XComEntry, XComQuery, XComStorage};
 
 #[allow(unused_imports, reason = "for the docs")]
@@ -60,6 +64,8 @@ pub trait Storage:
     + EventLogStorage
     + ImportErrorStorage
     + UserStorage
+    + RoleStorage
+    + TokenStorage
     + SchedulerStorage
     + Debug
     + Send
@@ -79,6 +85,8 @@ impl<T> Storage for T where
         + EventLogStorage
         + ImportErrorStorage
         + UserStorage
+        + RoleStorage
+        + TokenStorage
         + SchedulerStorage
         + Debug
         + Send

@@ -27,13 +27,21 @@ use updraft_http_adapter::access::{AccessError, Authenticator, Principal};
 use updraft_http_adapter::airflow::{Airflow, TokenKey};
 use updraft_storage_memory::MemoryStorage;
 
+/// Takes callers for an administrator, unless they name their roles.
 #[derive(Debug)]
 struct Admin;
 
+/// Whose header `x-roles` names roles, has these; whose names none, is not known.
+pub const ROLES: &str = "x-roles";
+
 #[async_trait]
 impl Authenticator for Admin {
-    async fn authenticate(&self, _: &Parts) -> Result<Option<Principal>, AccessError> {
-        Ok(Some(Principal::named("admin", ["Admin".to_owned()])))
+    async fn authenticate(&self, head: &Parts) -> Result<Option<Principal>, AccessError> {
+        Ok(match head.headers.get(ROLES).map(|roles| roles.to_str().unwrap()) {
+            None => Some(Principal::named("admin", ["Admin".to_owned()])),
+            Some("") => None,
+            Some(roles) => Some(Principal::named("somebody", roles.split(',').map(str::to_owned))),
+        })
     }
 }
 
@@ -42,6 +50,7 @@ pub struct World {
     pub storage: Arc<MemoryStorage>,
     pub logs: Arc<MemoryLogs>,
     pub clock: SimulatedClock,
+    pub service: Service,
     airflow: Airflow,
     ids: IdSource,
     session: SchedulerSession,
@@ -68,10 +77,10 @@ impl World {
         let logs = Arc::new(MemoryLogs::default());
         let ids = IdSource::from_seed(1);
         let service = Service::new(storage.clone(), logs.clone(), ids.clone(), Settings::default());
-        let airflow = Airflow::builder(service, Arc::new(clock.clone()));
+        let airflow = Airflow::builder(service.clone(), Arc::new(clock.clone()));
         let airflow = airflow.token_key(TokenKey::from_secret(b"test")).authenticator(Admin).build().unwrap();
         let session = storage.register_scheduler("player", Duration::from_secs(3600), &Host::default()).await.unwrap();
-        Self { storage, logs, clock, airflow, ids, session, sequence: Mutex::new(0) }
+        Self { storage, logs, clock, service, airflow, ids, session, sequence: Mutex::new(0) }
     }
 
     /// Makes a DAG known; each task comes with its upstreams.
@@ -98,6 +107,13 @@ impl World {
         let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         Answer { status, content_type, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    /// A request of somebody with these roles.
+    pub async fn call_as(&self, roles: &str, method: &str, path: &str, body: &str) -> Answer {
+        let headers = [("accept", "application/json"), ("content-type", "application/json"), (ROLES, roles)];
+        let headers = if body.is_empty() { vec![headers[0], headers[2]] } else { headers.to_vec() };
+        self.send(method, &format!("/api/v1{path}"), &headers, body).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -8,8 +8,10 @@ mod import_error;
 mod log;
 mod monitor;
 mod pool;
+mod role;
 mod task;
 mod task_instance;
+mod user;
 mod xcom;
 
 use super::State;
@@ -26,8 +28,10 @@ pub(super) fn operations() -> Vec<Operation<State>> {
         log::operations(),
         monitor::operations(),
         pool::operations(),
+        role::operations(),
         task::operations(),
         task_instance::operations(),
+        user::operations(),
         xcom::operations(),
     ];
     resources.into_iter().flatten().collect()
