@@ -393,6 +393,11 @@ impl Updraft {
 
     /// Makes the DAGs known that were declared in code.
     async fn register_dags(&self) -> Result<Arc<[DagRegistration]>, StartError> {
+        for built in &self.inner.dags {
+            if let Some(problem) = self.service().unknown_role_of(&built.dag).await? {
+                return Err(StartError::Invalid(problem));
+            }
+        }
         let paused = self.inner.settings.dags_are_paused_at_creation;
         let registrations: Arc<[_]> = self
             .inner

@@ -12,16 +12,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use updraft::http::access::{BasicAuthenticator, RoleAuthorizer, hash_password};
+use updraft::http::access::{AnyOf, BasicAuthenticator, StoredUsers, TokenAuthenticator, hash_password};
 use updraft::http::airflow::Cors;
 use updraft::http::server::{Limits, Server};
 use updraft::id::IdSource;
 use updraft::log::{FileLogs, LogStore};
-use updraft::model::User;
 use updraft::operators::OperatorsConfig;
 use updraft::postgres::{PostgresSettings, PostgresStorage};
 use updraft::secret::Keyring;
-use updraft::service::Actor;
+use updraft::service::{Actor, NewUser};
 use updraft::storage::{SchedulerStorage, Storage, StorageError, Subject};
 use updraft::{MemoryStorage, Updraft};
 
@@ -164,7 +163,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    let authenticator = BasicAuthenticator::new(updraft.storage().clone(), clock.clone(), updraft.ids())?;
+    let service = updraft.service();
+    let basic = BasicAuthenticator::new(StoredUsers::new(service.clone()), clock.clone(), updraft.ids())?;
+    let authenticator = AnyOf::new(basic).or(TokenAuthenticator::new(service.clone()));
     let mut api = updraft
         .airflow()
         .authenticator(authenticator)
@@ -179,8 +180,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         api = api.cors(cors);
     }
     if let Some(role) = &options.anonymous_role {
-        if !RoleAuthorizer::new().knows(role) {
-            return Err(format!("'{role}' is not a role; there are Admin, Op, User, Viewer and Public").into());
+        let roles: Vec<_> = service.all_roles().await?.into_iter().map(|role| role.name).collect();
+        if !roles.contains(role) {
+            return Err(format!("'{role}' is not a role; there are {}", roles.join(", ")).into());
         }
         api = api.anonymous_role(role);
     }
@@ -248,19 +250,14 @@ async fn make_admin(updraft: &Updraft, given: Option<&str>) -> Result<(), Box<dy
         (Some(_), "") => return Err("the administrator's password is empty".into()),
         (Some(_), password) => password.to_owned(),
     };
-    let now = updraft.storage().now().await?;
-    let user = User {
-        id: 0,
+    let user = NewUser {
         username: username.into(),
         email: format!("{username}@localhost"),
         first_name: username.into(),
         last_name: "Administrator".into(),
-        active: true,
-        roles: ["Admin".to_owned()].into(),
+        roles: vec!["Admin".into()],
         password_hash: hash_password(&password, updraft.ids())?,
-        created_on: now,
-        changed_on: now,
     };
-    updraft.storage().put_user(user).await?;
+    updraft.service().put_user(user).await?;
     Ok(())
 }

@@ -7,7 +7,6 @@ mod common;
 use common::{World, dag, param};
 use serde_json::{Value, json};
 use updraft_core::model::{RunState, Schedule, TaskState};
-use updraft_core::service::Settings;
 
 /// What differs from machine to machine or from moment to moment: only whether it is there is compared.
 const VOLATILE: &[&str] = &["duration", "continuation_token", "content"];

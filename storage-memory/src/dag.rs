@@ -106,6 +106,7 @@ impl State {
             .unwrap_or_default();
         let version = Arc::new(self.make_version(dag, content_hash, &mut numbers));
         self.versions.insert(version.id, Arc::clone(&version));
+        self.people.sync_access(&version.dag);
         if let Some(entry) = place.and_then(|place| self.dag_at_mut(place)) {
             entry.task_numbers = numbers;
             entry.newest = Arc::clone(&version);
@@ -198,6 +199,7 @@ impl State {
             .filter(|(id, _)| among(query.dag_ids.as_ref(), *id) && may_read(query.readable.as_ref(), id))
             .filter(|(id, _)| query.dag_id_pattern.as_ref().is_none_or(|pattern| contains_like(id.as_str(), pattern)))
             .filter_map(|(_, &place)| self.dag_at(place))
+            .filter(|dag| among(query.filelocs.as_ref(), &dag.newest.dag.fileloc))
             .filter(|dag| query.is_active.is_none_or(|active| dag.is_active == active))
             .filter(|dag| query.is_paused.is_none_or(|paused| dag.is_paused == paused))
             .filter(|dag| query.tags.is_empty() || dag.newest.dag.tags.iter().any(|tag| query.tags.contains(tag)))

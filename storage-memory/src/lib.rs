@@ -11,11 +11,13 @@ mod instance;
 mod list;
 mod parsing_request;
 mod pool;
+mod role;
 mod run;
 mod scheduler;
 mod secret;
 mod state;
 mod task_instance;
+mod token;
 mod user;
 mod xcom;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, DagVersionId, RunId, SchedulerId};
-use updraft_core::model::{AuditEntry, Connection, Host, ImportError, Role, RunState, User, Variable};
+use updraft_core::model::{AuditEntry, Connection, Host, ImportError, RunState, Variable};
 use updraft_core::storage::{Result, StorageError, Subject};
 
 use crate::attempt::Attempts;
@@ -15,6 +15,7 @@ use crate::event_log::EventLog;
 use crate::pool::Pools;
 use crate::run::Run;
 use crate::scheduler::Scheduler;
+use crate::user::People;
 
 /// Runs of a version that belong to nobody and are not finished.
 #[derive(Debug, Default)]
@@ -60,9 +61,7 @@ pub(crate) struct State {
     pub(crate) variable_serial: Serial,
     pub(crate) connections: BTreeMap<String, Connection>,
     pub(crate) connection_serial: Serial,
-    pub(crate) users: BTreeMap<String, User>,
-    pub(crate) user_serial: Serial,
-    pub(crate) roles: BTreeMap<String, Role>,
+    pub(crate) people: People,
 }
 
 impl State {
@@ -88,9 +87,7 @@ impl State {
             variable_serial: Serial::default(),
             connections: BTreeMap::new(),
             connection_serial: Serial::default(),
-            users: BTreeMap::new(),
-            user_serial: Serial::default(),
-            roles: BTreeMap::new(),
+            people: People::default(),
         }
     }
 

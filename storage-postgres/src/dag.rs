@@ -114,6 +114,7 @@ impl PostgresStorage {
             .bind(query.dag_id_pattern.as_deref().map(anywhere))
             .bind(query.dag_ids.as_ref().map(texts))
             .bind(query.readable.as_deref().map(texts))
+            .bind(query.filelocs.as_ref().map(Vec::from_iter))
             .bind(limit)
             .bind(offset)
             .fetch_all(&self.inner.clients)

@@ -14,6 +14,7 @@ use crate::code::int;
 use crate::dataset::enter_datasets;
 use crate::error::{storage_error, unreadable};
 use crate::hint::News;
+use crate::role::sync_access;
 use crate::sql::{Schema, sql};
 use crate::version::Version;
 
@@ -30,16 +31,18 @@ impl PostgresStorage {
         let schema = &self.inner.schema;
         let mut tx = self.begin().await?;
         let mut registered: Vec<Option<Version>> = dags.iter().map(|_| None).collect();
-        let mut renewed = Vec::new();
+        let (mut renewed, mut changed) = (Vec::new(), Vec::new());
         for round in rounds(&dags) {
             for (place, version, is_new) in register_round(&mut tx, schema, now, &dags, &round).await? {
                 if is_new {
                     renewed.push(version.dag);
+                    changed.push(Arc::clone(&version.view.dag));
                 }
                 registered[place] = Some(version);
             }
         }
         put_sources(&mut tx, schema, &dags).await?;
+        sync_access(&mut tx, schema, changed.iter().map(AsRef::as_ref)).await?;
         let forgotten = forget_versions(&mut tx, schema, &renewed).await?;
         tx.commit().await.map_err(storage_error)?;
 
@@ -51,7 +54,7 @@ impl PostgresStorage {
         });
         let registered = registered.collect();
         versions.forget(&forgotten);
-        self.announce(News::VERSIONS);
+        self.announce(News::VERSIONS.and(News::ACCESS));
         registered
     }
 }

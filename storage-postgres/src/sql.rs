@@ -126,6 +126,8 @@ mod tests {
             "pool/list" => texts(crate::pool::ORDERS),
             "secret/connections" => texts(crate::secret::CONNECTION_ORDERS),
             "secret/variables" => texts(crate::secret::VARIABLE_ORDERS),
+            "role/list" => texts(crate::role::ORDERS),
+            "user/list" => texts(crate::user::ORDERS),
             _ => panic!("{name} has an order, but which?"),
         }
     }

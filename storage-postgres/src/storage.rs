@@ -16,6 +16,7 @@ use updraft_core::storage::Result;
 use crate::commit::Lanes;
 use crate::error::storage_error;
 use crate::hint::Hints;
+use crate::login::PendingLogins;
 use crate::scheduler::Session;
 use crate::settings::PostgresSettings;
 use crate::sql::Schema;
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) lanes: Lanes,
     pub(crate) versions: Versions,
     pub(crate) hints: Hints,
+    pub(crate) logins: PendingLogins,
     /// Sessions that were registered through this storage, by scheduler.
     pub(crate) sessions: Mutex<BTreeMap<SchedulerId, Session>>,
     pub(crate) own_triggers: bool,
@@ -90,6 +92,7 @@ impl PostgresStorage {
             lanes: Lanes::default(),
             versions: Versions::default(),
             hints: Hints::new(notifications),
+            logins: PendingLogins::default(),
             sessions: Mutex::default(),
             own_triggers,
             max_log_size,
@@ -103,6 +106,9 @@ impl PostgresStorage {
 
     /// Closes all connections; what is called afterwards fails as unavailable.
     pub async fn close(&self) {
+        if let Err(error) = self.write_logins().await {
+            tracing::warn!(%error, "logins were not counted");
+        }
         self.inner.clients.close().await;
         self.inner.writers.close().await;
         // What listens keeps a connection. If somebody waits for news, that one meets the end; if nobody does, it is given

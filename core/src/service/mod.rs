@@ -8,6 +8,7 @@ mod connection;
 mod dag;
 mod dag_warning;
 mod dataset;
+mod default_role;
 mod dependency;
 mod error;
 mod event_log;
@@ -17,18 +18,22 @@ mod log;
 mod param;
 mod pool;
 mod relatives;
+mod role;
 mod rotation;
 mod run;
 mod task_instance;
+mod token;
+mod user;
 mod variable;
 mod xcom;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 
 pub use actor::Actor;
 pub use dag::DagDeclaration;
+pub use default_role::default_roles;
 pub use dependency::Dependency;
 pub use error::{Result, ServiceError};
 pub use log::LogPage;
@@ -36,6 +41,8 @@ pub use pool::{NewPool, PoolChange};
 pub use rotation::Rotation;
 pub use run::{CheckedTrigger, TriggerRequest};
 pub use task_instance::{ClearRequest, MarkRequest, RunAnchor};
+pub use token::{NewToken, TOKEN_PREFIX, TokenHolder, TokenText};
+pub use user::NewUser;
 
 use crate::id::IdSource;
 use crate::log::LogStore;
@@ -73,12 +80,13 @@ pub struct Service {
     logs: Arc<dyn LogStore>,
     ids: IdSource,
     settings: Settings,
+    roles_are_seeded: Arc<OnceLock<()>>,
 }
 
 impl Service {
     /// A service over a storage and its logs.
     pub fn new(storage: Arc<dyn Storage>, logs: Arc<dyn LogStore>, ids: IdSource, settings: Settings) -> Self {
-        Self { storage, logs, ids, settings }
+        Self { storage, logs, ids, settings, roles_are_seeded: Arc::default() }
     }
 
     /// Where state is kept.

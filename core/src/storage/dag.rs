@@ -61,6 +61,8 @@ pub struct DagQuery {
     pub dag_id_pattern: Option<String>,
     /// Those with one of these ids.
     pub dag_ids: Option<BTreeSet<DagId>>,
+    /// Those that one of these files declares.
+    pub filelocs: Option<BTreeSet<String>>,
     /// Those that the caller may see; `None` for all.
     pub readable: Option<Arc<BTreeSet<DagId>>>,
     /// The order.
@@ -76,6 +78,10 @@ pub trait DagStorage {
     /// version's, makes inactive ones active, and notes the time. Of new versions, the datasets that they use become known
     /// (those that tasks update before those that schedules wait for, in the order given), and what they use no longer is
     /// no more queued for them. Returns the newest version of each, in the order given.
+    ///
+    /// Where a new version says who may access it ([`Dag::access_control`]), roles other than Admin lose what else they were
+    /// given on the DAG and its runs, and get what it says. Roles that do not exist are ignored; a DAG that says nothing
+    /// leaves roles as they are.
     async fn register_dags(&self, now: DateTime<Utc>, dags: Vec<DagRegistration>) -> Result<Vec<DagVersion>>;
 
     /// Says that these DAGs, which were made known before, are still declared as they were: makes inactive ones active, and

@@ -39,8 +39,12 @@ pub enum Subject {
     ImportError(i64),
     /// A user, by name.
     User(String),
+    /// The user who has an email.
+    Email(String),
     /// A role, by name.
     Role(String),
+    /// A token, by the storage's key; 0 where its text is not known.
+    Token(i64),
     /// The source of DAGs, by file.
     DagSource(String),
 }
@@ -65,6 +69,8 @@ impl Display for Subject {
             Self::EventLogEntry(id) => write!(f, "entry {id} of the event log"),
             Self::ImportError(id) => write!(f, "the import error {id}"),
             Self::User(name) => write!(f, "the user '{name}'"),
+            Self::Email(email) => write!(f, "a user with the email '{email}'"),
+            Self::Token(id) => write!(f, "the token {id}"),
             Self::Role(name) => write!(f, "the role '{name}'"),
             Self::DagSource(file) => write!(f, "the source of '{file}'"),
         }

@@ -16,10 +16,12 @@ mod import_error;
 mod page;
 mod parsing_request;
 mod pool;
+mod role;
 mod run;
 mod scheduler;
 mod secret;
 mod task_instance;
+mod token;
 mod user;
 mod xcom;
 
@@ -41,6 +43,7 @@ pub use import_error::{ImportErrorOrder, ImportErrorStorage};
 pub use page::{OrderBy, Page, PageRequest, Range};
 pub use parsing_request::ParsingRequestStorage;
 pub use pool::{PoolOrder, PoolStorage, PoolUpdate};
+pub use role::{RoleOrder, RoleStorage, RoleUpdate};
 pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
 pub use scheduler::{
     Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage,
@@ -50,7 +53,8 @@ pub use secret::{
     ConnectionOrder, ConnectionStorage, ConnectionUpdate, VariableOrder, VariableStorage, VariableUpdate,
 };
 pub use task_instance::{TaskInstanceQuery, TaskInstanceStorage};
-pub use user::UserStorage;
+pub use token::TokenStorage;
+pub use user::{UserOrder, UserStorage, UserUpdate};
 pub use xcom::{XComEntry, XComQuery, XComStorage};
 
 #[allow(unused_imports, reason = "for the docs")]
@@ -74,6 +78,8 @@ pub trait Storage:
     + EventLogStorage
     + ImportErrorStorage
     + UserStorage
+    + RoleStorage
+    + TokenStorage
     + SchedulerStorage
     + Debug
     + Send
@@ -96,6 +102,8 @@ impl<T> Storage for T where
         + EventLogStorage
         + ImportErrorStorage
         + UserStorage
+        + RoleStorage
+        + TokenStorage
         + SchedulerStorage
         + Debug
         + Send

@@ -74,7 +74,7 @@ impl Gate {
     /// Who calls, if they may do what `access` demands, on `dag` where the request names one.
     pub(crate) async fn admit(&self, access: &Access, head: &Parts, dag: Option<&str>) -> Result<Principal, Refusal> {
         if matches!(access, Access::Open) {
-            return Ok(Principal { name: None, roles: Default::default() });
+            return Ok(Principal { name: None, roles: Default::default(), read_only: true });
         }
         let principal = match (self.authenticator.authenticate(head).await?, &self.anonymous_role) {
             (Some(principal), _) => principal,
@@ -83,6 +83,9 @@ impl Gate {
             (None, None) => return Err(Refusal::Unknown(self.authenticator.challenge().map(str::to_owned))),
         };
         for (action, resource, dag) in access.needs(dag) {
+            if principal.read_only && action != Action::Read {
+                return Err(Refusal::Forbidden);
+            }
             let mut permitted = self.authorizer.permits(&principal, action, resource, dag).await?;
             if !permitted && matches!(access, Access::Dag(_)) && dag.is_none() {
                 // A list of DAGs is for everybody who may do this to one of them; it shows no others.

@@ -47,8 +47,12 @@ impl<S> Call<S> {
 
     /// The DAGs that the caller may read, as queries take them; none if all.
     pub(crate) async fn readable(&self) -> Result<Option<Arc<BTreeSet<DagId>>>, Problem> {
-        let dags = self.authorizer.dags(&self.principal, Action::Read).await?;
-        Ok(dags.into_filter())
+        self.permitted(Action::Read).await
+    }
+
+    /// The DAGs on which the caller may do this, as queries take them; none if all.
+    pub(crate) async fn permitted(&self, action: Action) -> Result<Option<Arc<BTreeSet<DagId>>>, Problem> {
+        Ok(self.authorizer.dags(&self.principal, action).await?.into_filter())
     }
 
     /// The members of the body; none for operations without one.

@@ -16,6 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use updraft_core::clock::SystemClock;
 use updraft_core::id::IdSource;
+use updraft_core::log::MemoryLogs;
+use updraft_core::service::{Service, Settings};
+use updraft_storage_memory::MemoryStorage;
 
 use super::call::Call;
 use super::document::{Document, Place};
@@ -72,7 +75,10 @@ fn ground(anonymous_role: Option<&str>) -> Ground<Reached> {
         access: operation.access,
         handler: |call| Box::pin(echo(call)),
     });
-    let mut host = Host::new(Arc::new(SystemClock::new()), IdSource::from_seed(1));
+    let clock = Arc::new(SystemClock::new());
+    let storage = Arc::new(MemoryStorage::new(clock.clone()));
+    let service = Service::new(storage, Arc::new(MemoryLogs::default()), IdSource::from_seed(1), Settings::default());
+    let mut host = Host::new(&service, clock);
     host.gate.authenticator = Arc::new(Secret);
     host.gate.anonymous_role = anonymous_role.map(str::to_owned);
     Ground::new(Arc::default(), echoes.collect(), host).unwrap()

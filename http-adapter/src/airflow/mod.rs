@@ -82,16 +82,19 @@ struct Host {
 }
 
 impl Host {
-    fn new(clock: Arc<dyn Clock>, ids: IdSource) -> Self {
-        let gate =
-            Gate { authenticator: Arc::new(Nobody), authorizer: Arc::new(RoleAuthorizer::new()), anonymous_role: None };
+    fn new(service: &Service, clock: Arc<dyn Clock>) -> Self {
+        let gate = Gate {
+            authenticator: Arc::new(Nobody),
+            authorizer: Arc::new(RoleAuthorizer::new(service.clone())),
+            anonymous_role: None,
+        };
         Self {
             gate,
             base_path: "/api/v1".to_owned(),
             cors: Cors::new(),
             page_limits: PageLimits::default(),
             clock,
-            ids,
+            ids: service.ids().clone(),
         }
     }
 }
@@ -110,7 +113,7 @@ impl BuildError {
 impl Airflow {
     /// Begins to build the API. Until an authenticator or an anonymous role is set, it refuses everybody.
     pub fn builder(service: Service, clock: Arc<dyn Clock>) -> AirflowBuilder {
-        let host = Host::new(Arc::clone(&clock), service.ids().clone());
+        let host = Host::new(&service, Arc::clone(&clock));
         let token_key = TokenKey::random(service.ids());
         let state = State {
             service,
@@ -156,7 +159,8 @@ impl AirflowBuilder {
         self
     }
 
-    /// Who says what callers may do; by default the roles of [`crate::access::default_roles`].
+    /// Who says what callers may do; by default [`RoleAuthorizer`], which
+    /// goes by stored roles.
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         self.host.gate.authorizer = Arc::new(authorizer);

@@ -1,5 +1,7 @@
 //! Errors, as Airflow's clients see them: RFC 7807 documents.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
@@ -121,6 +123,14 @@ impl Problem {
             .with_header(RETRY_AFTER, HeaderValue::from(retry_after_seconds))
     }
 
+    /// 429: whoever goes on like this has to wait.
+    fn too_many_requests(detail: String, retry_after: Duration) -> Self {
+        let title = Some("Too Many Requests".to_owned());
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, None, title, Some(detail))
+            .with_header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
     /// 404 for a path without an operation.
     pub(crate) fn no_such_path() -> Self {
         let detail = "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.";
@@ -213,6 +223,7 @@ impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match &error {
             AccessError::Busy { retry_after } => Self::unavailable(error.to_string(), retry_after.as_secs().max(1)),
+            AccessError::Throttled { retry_after } => Self::too_many_requests(error.to_string(), *retry_after),
             AccessError::Unavailable(_) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "no access can be decided");
                 Self::unavailable("Users or roles cannot be read.", 1)

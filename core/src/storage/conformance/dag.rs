@@ -298,6 +298,10 @@ pub async fn dag_queries_agree_with_a_naive_filter(trial: &dyn Trial) {
             DagQuery { readable: Some(Arc::new(some)), ..query() },
             Box::new(|dag| ["zeta", "ETL"].contains(&dag.dag_id().as_str())),
         ),
+        (
+            DagQuery { filelocs: Some(["/dags/1.yaml".into()].into()), ..query() },
+            Box::new(|dag| dag.dag().fileloc == "/dags/1.yaml"),
+        ),
         (DagQuery { dag_ids: Some(BTreeSet::new()), ..query() }, Box::new(|_| false)),
     ];
     for (query, matches) in cases {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod access;
 mod amend;
 mod claim;
 mod commit;
@@ -250,8 +251,20 @@ properties! {
     setting:
         a_file_has_one_import_error
         import_error_orders_agree_with_a_naive_sort
+    ;
+    access:
         users_are_kept
+        names_and_emails_of_users_are_unique
+        a_users_roles_exist
+        logins_are_counted
+        user_orders_agree_with_a_naive_sort
         roles_are_kept
+        who_has_a_role_follows_it
+        default_roles_are_made_once
+        tokens_are_kept
+        a_changed_user_has_no_tokens
+        each_change_of_access_is_counted
+        a_dag_says_who_may_access_it
     ;
 }
 
@@ -277,6 +290,7 @@ mod tests {
             include_str!("event_log.rs"),
             include_str!("secret.rs"),
             include_str!("setting.rs"),
+            include_str!("access.rs"),
         ];
         let functions =
             files.iter().flat_map(|file| file.lines()).filter_map(|line| line.strip_prefix("pub async fn "));

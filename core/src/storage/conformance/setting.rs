@@ -1,8 +1,8 @@
-//! Import errors, users and roles.
+//! Import errors.
 
 use super::world::{World, assert_err, at};
 use super::{Trial, naive};
-use crate::model::{ImportError, Role, User};
+use crate::model::ImportError;
 use crate::storage::{ImportErrorOrder, OrderBy, PageRequest, StorageError};
 
 /// A file has one import error at most; it keeps its id for as long as there is one.
@@ -49,56 +49,4 @@ pub async fn import_error_orders_agree_with_a_naive_sort(trial: &dyn Trial) {
             }
         }
     }
-}
-
-fn user(username: &str) -> User {
-    User {
-        id: 0,
-        username: username.into(),
-        email: format!("{username}@example.com"),
-        first_name: "Ada".into(),
-        last_name: "L".into(),
-        active: true,
-        roles: ["Admin".into()].into(),
-        password_hash: "$argon2id$".into(),
-        created_on: at(0),
-        changed_on: at(0),
-    }
-}
-
-/// Users are made, replaced under their id, listed in the order of creation and removed; emails are unique.
-pub async fn users_are_kept(trial: &dyn Trial) {
-    let world = World::new(trial);
-    assert!(world.storage.users().await.unwrap().is_empty());
-    for name in ["z", "a"] {
-        world.storage.put_user(user(name)).await.unwrap();
-    }
-    let before = world.storage.user("z").await.unwrap();
-    let new = User { active: false, changed_on: at(9), ..user("z") };
-    let after = world.storage.put_user(new.clone()).await.unwrap();
-    assert_eq!(after, User { id: before.id, ..new });
-    let names: Vec<_> = world.storage.users().await.unwrap().into_iter().map(|user| user.username).collect();
-    assert_eq!(names, ["z", "a"]);
-    let taken = User { email: "z@example.com".into(), ..user("b") };
-    assert_err!(world.storage.put_user(taken).await, StorageError::AlreadyExists(_));
-    assert_err!(world.storage.user("b").await, StorageError::NotFound(_));
-    world.storage.delete_user("z").await.unwrap();
-    assert_err!(world.storage.user("z").await, StorageError::NotFound(_));
-    assert_err!(world.storage.delete_user("z").await, StorageError::NotFound(_));
-}
-
-/// Roles are made, replaced, listed by name and removed.
-pub async fn roles_are_kept(trial: &dyn Trial) {
-    let world = World::new(trial);
-    let role = |name: &str, resource: &str| Role {
-        name: name.into(),
-        permissions: [("can_read".into(), resource.into())].into(),
-    };
-    for (name, resource) in [("Viewer", "DAGs"), ("Admin", "DAGs"), ("Viewer", "Pools")] {
-        world.storage.put_role(role(name, resource)).await.unwrap();
-    }
-    assert_eq!(world.storage.roles().await.unwrap(), [role("Admin", "DAGs"), role("Viewer", "Pools")]);
-    world.storage.delete_role("Admin").await.unwrap();
-    assert_err!(world.storage.delete_role("Admin").await, StorageError::NotFound(_));
-    assert_eq!(world.storage.roles().await.unwrap().len(), 1);
 }

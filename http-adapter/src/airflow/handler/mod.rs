@@ -16,8 +16,10 @@ mod monitor;
 mod plugin;
 mod pool;
 mod provider;
+mod role;
 mod task;
 mod task_instance;
+mod user;
 mod variable;
 mod xcom;
 
@@ -43,8 +45,10 @@ pub(super) fn operations() -> Vec<Operation<State>> {
         plugin::operations(),
         pool::operations(),
         provider::operations(),
+        role::operations(),
         task::operations(),
         task_instance::operations(),
+        user::operations(),
         variable::operations(),
         xcom::operations(),
     ];

@@ -23,6 +23,14 @@ macro_rules! names {
             }
         }
 
+        impl std::str::FromStr for $name {
+            type Err = ();
+
+            fn from_str(text: &str) -> Result<Self, ()> {
+                Self::ALL.iter().copied().find(|one| one.as_str() == text).ok_or(())
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(self.as_str())
@@ -50,6 +58,8 @@ names! {
 names! {
     /// What it is done on.
     Resource {
+        /// The page of actions.
+        ActionsPage = "Actions",
         /// The menu of administration.
         Admin = "Admin",
         /// The event log.
@@ -82,12 +92,20 @@ names! {
         ImportErrors = "ImportError",
         /// Jobs.
         Jobs = "Jobs",
+        /// The page of roles.
+        ListRoles = "List Roles",
+        /// The page of users.
+        ListUsers = "List Users",
         /// One's own password.
         MyPassword = "My Password",
         /// One's own profile.
         MyProfile = "My Profile",
         /// Other people's passwords.
         Passwords = "Passwords",
+        /// The page of permissions.
+        PermissionPairs = "Permission Pairs",
+        /// The permissions that exist.
+        PermissionViews = "Permission Views",
         /// The list of permissions.
         Permissions = "Permissions",
         /// Plugins.
@@ -96,8 +114,12 @@ names! {
         Pools = "Pools",
         /// Providers.
         Providers = "Providers",
+        /// The page of resources.
+        ResourcesPage = "Resources",
         /// Roles.
         Roles = "Roles",
+        /// The menu of users and roles.
+        Security = "Security",
         /// Missed service levels.
         SlaMisses = "SLA Misses",
         /// Task instances, and the tasks of DAGs.
@@ -108,13 +130,24 @@ names! {
         TaskReschedules = "Task Reschedules",
         /// Triggers of deferred tasks.
         Triggers = "Triggers",
+        /// The page of who logs in.
+        UserStatistics = "User's Statistics",
+        /// The chart of who logs in.
+        UserStatsChart = "User Stats Chart",
         /// Users.
         Users = "Users",
         /// Variables.
         Variables = "Variables",
+        /// The resources that exist.
+        ViewMenus = "View Menus",
         /// The web page.
         Website = "Website",
         /// XComs.
         XComs = "XComs",
     }
 }
+
+/// What a permission on one DAG names before the DAG's id.
+pub const DAG_PREFIX: &str = "DAG:";
+/// What a permission on the runs of one DAG names before the DAG's id.
+pub const DAG_RUN_PREFIX: &str = "DAG Run:";
