@@ -21,6 +21,7 @@ mod page;
 mod plan_test;
 mod pool;
 mod purge;
+mod readers;
 mod registration;
 mod room;
 mod run_write;

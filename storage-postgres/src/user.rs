@@ -39,11 +39,9 @@ fn read_role(row: &PgRow, roles: &mut BTreeMap<String, BTreeSet<(String, String)
 #[async_trait]
 impl UserStorage for PostgresStorage {
     async fn user(&self, username: &str) -> Result<User> {
-        let row = sqlx::query(self.inner.schema.sql(sql!("user/by_name")))
-            .bind(username)
-            .fetch_optional(&self.inner.clients)
-            .await
-            .map_err(storage_error)?;
+        // Each request asks for this.
+        let statement = || sqlx::query(self.inner.schema.sql(sql!("user/by_name"))).bind(username);
+        let row = self.inner.readers.optional(statement).await.map_err(storage_error)?;
         read(&row.ok_or_else(|| StorageError::NotFound(Subject::User(username.into())))?).map_err(storage_error)
     }
 
