@@ -153,12 +153,8 @@ impl DagStorage for PostgresStorage {
 
     async fn dag(&self, dag_id: &str) -> Result<DagRecord> {
         for _ in 0..READS {
-            // Each trigger asks for this: planned once.
-            let row = sqlx::query(self.inner.schema.sql(sql!("dag/by_id")))
-                .bind(dag_id)
-                .fetch_optional(&self.inner.writers)
-                .await
-                .map_err(storage_error)?;
+            let statement = || sqlx::query(self.inner.schema.sql(sql!("dag/by_id"))).bind(dag_id);
+            let row = self.inner.readers.optional(statement).await.map_err(storage_error)?;
             let row = read(&row.ok_or_else(|| not_found(dag_id))?).map_err(storage_error)?;
             if let Some(record) = self.with_versions(&[row]).await?.and_then(|mut records| records.pop()) {
                 return Ok(record);

@@ -25,6 +25,7 @@ mod parsing_request;
 mod plan_test;
 mod pool;
 mod purge;
+mod readers;
 mod registration;
 mod role;
 mod room;

@@ -17,6 +17,7 @@ use crate::commit::Lanes;
 use crate::error::storage_error;
 use crate::hint::Hints;
 use crate::login::PendingLogins;
+use crate::readers::Readers;
 use crate::scheduler::Session;
 use crate::settings::PostgresSettings;
 use crate::sql::Schema;
@@ -37,8 +38,10 @@ pub struct PostgresStorage {
 pub(crate) struct Inner {
     pub(crate) schema: Schema,
     pub(crate) clock: Arc<dyn Clock>,
-    /// For what clients read, and their changes of what few rows hold.
+    /// For lists, and clients' changes of what few rows hold.
     pub(crate) clients: PgPool,
+    /// For what clients read by key: planned once.
+    pub(crate) readers: Readers,
     /// For changes of runs by clients.
     pub(crate) writers: PgPool,
     /// For what schedulers ask, batches excepted. Nothing of it need survive a crash of the server: a lost claim leaves the
@@ -86,6 +89,7 @@ impl PostgresStorage {
         let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         let inner = Inner {
             clients: pool(connections).connect_lazy_with(reading),
+            readers: Readers::new(pinned(options.clone()), connections, acquire_timeout, Arc::clone(&clock)),
             writers: pool(connections).connect_lazy_with(pinned(options.clone())),
             schedulers: pool_with(scheduler_connections, acquire_timeout.min(SCHEDULERS_TIMEOUT))
                 .connect_lazy_with(pinned(options.clone()).options([("synchronous_commit", "off")])),
@@ -110,6 +114,7 @@ impl PostgresStorage {
             tracing::warn!(%error, "logins were not counted");
         }
         self.inner.clients.close().await;
+        self.inner.readers.close().await;
         self.inner.writers.close().await;
         // What listens keeps a connection. If somebody waits for news, that one meets the end; if nobody does, it is given
         // back here.

@@ -95,8 +95,10 @@ impl UserStorage for PostgresStorage {
     }
 
     async fn user_by_login(&self, login: &str) -> Result<User> {
-        let found = find(&self.inner.clients, &self.inner.schema, sql!("user/by_login"), login).await?;
-        found.ok_or_else(|| no_user(login))
+        // Requests ask for this.
+        let statement = || sqlx::query(self.inner.schema.sql(sql!("user/by_login"))).bind(login);
+        let row = self.inner.readers.optional(statement).await.map_err(storage_error)?;
+        read(&row.ok_or_else(|| no_user(login))?).map_err(storage_error)
     }
 
     async fn users(&self, order_by: Option<OrderBy<UserOrder>>, page: PageRequest) -> Result<Page<User>> {
