@@ -158,6 +158,10 @@ pub trait RunStorage {
     /// A page of runs.
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>>;
 
+    /// Of each DAG that the caller may see (`None` for all) the run with the latest logical date, by the DAG's id. DAGs without
+    /// runs are left out.
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>>;
+
     /// Changes runs and their instances from outside the engine, all in one step; each run's `version` grows by one, and
     /// its owner is told. Returns the runs as they are then, in the order given, each with the keys of the instances that
     /// changed, sorted.

@@ -57,7 +57,7 @@ where
 }
 
 /// The path, the query and the body of a request as JSON text, without what is secret.
-pub(super) fn extra(path: &Parameters, query: &Parameters, body: &Value) -> String {
+pub(crate) fn extra(path: &Parameters, query: &Parameters, body: &Value) -> String {
     let mut extra = Map::new();
     for (name, value) in query.iter().chain(path.iter()) {
         if !COLUMNS.contains(&name) {

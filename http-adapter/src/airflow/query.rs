@@ -18,7 +18,7 @@ const MAX_LIMIT: usize = 100;
 pub(crate) struct Parameters(BTreeMap<String, Value>);
 
 impl Parameters {
-    pub(super) fn insert(&mut self, name: &str, value: Value) {
+    pub(crate) fn insert(&mut self, name: &str, value: Value) {
         self.0.insert(name.to_owned(), value);
     }
 

@@ -101,6 +101,7 @@ properties! {
         a_deleted_run_is_wholly_gone
         run_filters_agree_with_a_naive_filter
         run_orders_agree_with_a_naive_sort
+        the_latest_run_of_each_dag_is_known
     ;
     claim:
         a_claim_takes_the_oldest_first
