@@ -14,18 +14,18 @@ pub(super) enum Iso {
 
 /// None where the text has another form, or names a date that does not exist.
 pub(super) fn parse(text: &str, today: NaiveDate) -> Option<Iso> {
+    let whole = |text| {
+        let mut rest = Rest(text);
+        rest.moment(today).filter(|_| rest.0.is_empty())
+    };
     if is_duration(text) {
         return Some(Iso::Span);
     }
-    let mut rest = Rest(text);
-    let (local, offset) = rest.moment(today)?;
-    match rest.0.strip_prefix('/') {
-        None => rest.0.is_empty().then_some(Iso::Moment(local, offset)),
-        Some(second) => {
-            let mut rest = Rest(second);
-            (is_duration(second) || (rest.moment(today).is_some() && rest.0.is_empty())).then_some(Iso::Span)
-        }
+    if let Some((first, second)) = text.split_once('/') {
+        let is_part = |text| is_duration(text) || whole(text).is_some();
+        return (is_part(first) && is_part(second)).then_some(Iso::Span);
     }
+    whole(text).map(|(local, offset)| Iso::Moment(local, offset))
 }
 
 /// `P1D`, `PT1H`: told by how it begins, since no date begins so.
@@ -48,7 +48,7 @@ impl Rest<'_> {
             return self.time(today, true, true).map(|(local, _)| (local, None));
         }
         let (date, is_extended) = self.date()?;
-        if self.0.is_empty() || self.0.starts_with('/') {
+        if self.0.is_empty() {
             return Some((date.and_hms_opt(0, 0, 0)?, None));
         }
         self.time(date, is_extended, false)

@@ -121,7 +121,8 @@ impl Reader {
     /// `Jan`, `Jan-1`, `Jan-1-2024`, `Jan of 2024`.
     fn month(&mut self, place: usize, month: u32, today: NaiveDate) -> Option<usize> {
         self.date.push(month, Some(Part::Month))?;
-        let Some(separator @ ("-" | "/")) = self.token(place + 1).map(str::to_owned).as_deref() else {
+        let next = self.token(place + 1).map(str::to_owned);
+        let Some(separator @ ("-" | "/")) = next.as_deref() else {
             if self.is(place + 1, " ")
                 && self.is(place + 3, " ")
                 && self.token(place + 2).is_some_and(|token| token.eq_ignore_ascii_case("of"))
