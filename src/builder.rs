@@ -322,6 +322,14 @@ impl Updraft {
             .config(crate::config::options(self.storage().as_ref(), &self.inner.settings))
     }
 
+    /// Airflow's old experimental API over this orchestrator, to be completed with who may call. A host that has clients of it
+    /// mounts it beside the stable one.
+    #[cfg(feature = "airflow")]
+    pub fn airflow_experimental(&self) -> updraft_http_adapter::airflow_experimental::AirflowExperimentalBuilder {
+        let clock = Arc::clone(&self.inner.clock);
+        updraft_http_adapter::airflow_experimental::AirflowExperimental::builder(self.service().clone(), clock)
+    }
+
     /// Where time comes from.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock

@@ -1,6 +1,6 @@
 //! DAGs, their versions and sources.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -58,7 +58,7 @@ pub(crate) struct DagEntry {
     pub(crate) runs: BTreeSet<RunId>,
     // Neither map is ever iterated.
     pub(crate) by_run_id: HashMap<String, RunId>,
-    pub(crate) by_date: HashMap<DateTime<Utc>, RunId>,
+    pub(crate) by_date: BTreeMap<DateTime<Utc>, RunId>,
     task_numbers: HashMap<TaskId, u32>,
     /// How many of its runs run.
     pub(crate) running: u32,
@@ -122,7 +122,7 @@ impl State {
                 last_expired: None,
                 runs: BTreeSet::new(),
                 by_run_id: HashMap::new(),
-                by_date: HashMap::new(),
+                by_date: BTreeMap::new(),
                 task_numbers: numbers,
                 running: 0,
                 claimed: 0,

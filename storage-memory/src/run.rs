@@ -359,6 +359,13 @@ impl RunStorage for MemoryStorage {
         Ok(known.map(|(id, dag)| (id, count(dag))).collect())
     }
 
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>> {
+        let state = self.lock();
+        let dags = state.dag_places.iter().filter(|(id, _)| may_read(readable.as_ref(), id));
+        let latest = dags.filter_map(|(_, &place)| state.dag_at(place)?.by_date.last_key_value());
+        Ok(latest.filter_map(|(_, run)| state.run(*run)).map(|run| DagRun::clone(&run.record)).collect())
+    }
+
     async fn amend_runs(
         &self,
         now: DateTime<Utc>,

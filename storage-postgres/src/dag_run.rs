@@ -271,6 +271,14 @@ impl RunStorage for PostgresStorage {
         Ok(counts)
     }
 
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>> {
+        let readable: Option<Vec<&str>> =
+            readable.as_ref().map(|ids| ids.iter().map(DagId::as_str).filter(|id| is_storable(id)).collect());
+        let query = sqlx::query(self.inner.schema.sql(sql!("dag_run/latest"))).bind(readable);
+        let rows = query.fetch_all(&self.inner.clients).await.map_err(storage_error)?;
+        rows.iter().map(read_run).collect()
+    }
+
     async fn amend_runs(
         &self,
         now: DateTime<Utc>,

@@ -7,7 +7,7 @@ use super::{Actor, Result, Service};
 use crate::dag::content_hash;
 use crate::id::DagId;
 use crate::model::{Dag, DagRecord, DagVersion};
-use crate::storage::{DagQuery, DagRegistration, Page, PageRequest, RunQuery};
+use crate::storage::{DagQuery, DagRegistration, Page, PageRequest, RunQuery, TaskInstanceQuery};
 
 /// How many runs are looked at in one step where all runs of a DAG are.
 const RUNS_AT_A_TIME: usize = 1000;
@@ -115,6 +115,18 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// How many records [`Service::delete_dag`] removes: the DAG, its runs and their task instances.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn count_records(&self, dag_id: &str) -> Result<u64> {
+        let dag_ids = Some(BTreeSet::from([DagId::from(dag_id)]));
+        let page = PageRequest { limit: 1, offset: 0 };
+        let runs = RunQuery { dag_ids: dag_ids.clone(), page, ..RunQuery::default() };
+        let instances = TaskInstanceQuery { dag_ids, page, ..TaskInstanceQuery::default() };
+        Ok(1 + self.storage.dag_runs(&runs).await?.total + self.storage.task_instances(&instances).await?.total)
     }
 
     async fn run_ids(&self, dag_id: &DagId) -> Result<Vec<String>> {

@@ -161,6 +161,10 @@ pub trait RunStorage {
     /// How many runs of these DAGs are in each state. DAGs that do not exist are left out, and states without a run.
     async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>>;
 
+    /// Of each DAG that the caller may see (`None` for all) the run with the latest logical date, by the DAG's id. DAGs without
+    /// runs are left out.
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>>;
+
     /// Changes runs and their instances from outside the engine, all in one step; each run's `version` grows by one, and
     /// its owner is told. Returns the runs as they are then, in the order given, each with the keys of the instances that
     /// changed, sorted.

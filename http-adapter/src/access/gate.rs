@@ -12,6 +12,8 @@ use super::{AccessError, Action, Authenticator, Authorizer, Dags, Principal, Res
 pub(crate) enum Access {
     /// Nothing, not even credentials.
     Open,
+    /// Credentials, whatever they permit.
+    Known,
     /// A permission on something that belongs to no DAG.
     Plain(Action, Resource),
     /// A permission on the DAG that the request names.
@@ -27,7 +29,7 @@ impl Access {
     /// The permissions that are needed, each with the DAG it is about.
     fn needs<'a>(&self, dag: Option<&'a str>) -> Vec<(Action, Resource, Option<&'a str>)> {
         match self {
-            Access::Open => Vec::new(),
+            Access::Open | Access::Known => Vec::new(),
             Access::Plain(action, resource) => vec![(*action, *resource, None)],
             Access::WithDag(action, resource) => {
                 vec![(*action, *resource, None), (Action::Read, Resource::Dags, dag)]

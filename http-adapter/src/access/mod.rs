@@ -69,6 +69,18 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     }
 }
 
+/// One authenticator for many APIs.
+#[async_trait]
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    async fn authenticate(&self, head: &Parts) -> Result<Option<Principal>, AccessError> {
+        self.as_ref().authenticate(head).await
+    }
+
+    fn challenge(&self) -> Option<&str> {
+        self.as_ref().challenge()
+    }
+}
+
 /// Says what a caller may do.
 #[async_trait]
 pub trait Authorizer: Debug + Send + Sync + 'static {
@@ -85,6 +97,24 @@ pub trait Authorizer: Debug + Send + Sync + 'static {
     async fn dags(&self, principal: &Principal, action: Action) -> Result<Dags, AccessError> {
         let all = self.permits(principal, action, Resource::Dags, None).await?;
         Ok(if all { Dags::All } else { Dags::Only(Arc::default()) })
+    }
+}
+
+/// One authorizer for many APIs.
+#[async_trait]
+impl<T: Authorizer + ?Sized> Authorizer for Arc<T> {
+    async fn permits(
+        &self,
+        principal: &Principal,
+        action: Action,
+        resource: Resource,
+        dag: Option<&str>,
+    ) -> Result<bool, AccessError> {
+        self.as_ref().permits(principal, action, resource, dag).await
+    }
+
+    async fn dags(&self, principal: &Principal, action: Action) -> Result<Dags, AccessError> {
+        self.as_ref().dags(principal, action).await
     }
 }
 

@@ -40,7 +40,7 @@ where
 
 /// What the event log keeps of a request, as JSON text without what is secret: the query, the path and the body, in
 /// this order; of changes to variables and connections the body alone, where there is one.
-pub(super) fn extra(
+pub(crate) fn extra(
     event: &str,
     path: &Parameters,
     query: &Parameters,

@@ -50,7 +50,7 @@ fn is_json(content_type: &str) -> bool {
 }
 
 /// PostgreSQL keeps no NUL in texts.
-fn has_nul(value: &Value) -> bool {
+pub(crate) fn has_nul(value: &Value) -> bool {
     let mut waiting = vec![value];
     while let Some(value) = waiting.pop() {
         match value {

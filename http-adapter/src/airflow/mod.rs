@@ -4,26 +4,27 @@
 //! called in process.
 
 mod accept;
-mod audit;
+pub(crate) mod audit;
 mod call;
-mod check;
+pub(crate) mod check;
 mod config;
 mod cors;
 mod cron;
-mod date;
+pub(crate) mod date;
 mod document;
+pub(crate) mod envelope;
 mod field;
 mod file_token;
-mod ground;
+pub(crate) mod ground;
 mod handler;
-mod json;
+pub(crate) mod json;
 mod operation;
 mod page;
-mod param;
-mod problem;
-mod query;
+pub(crate) mod param;
+pub(crate) mod problem;
+pub(crate) mod query;
 mod reply;
-mod route;
+pub(crate) mod route;
 mod state;
 mod timetable;
 mod token;
@@ -54,6 +55,9 @@ use ground::Ground;
 use query::PageLimits;
 use state::State;
 pub use token::TokenKey;
+
+/// The version whose API this is. Clients read it to learn what they may ask.
+pub(crate) const VERSION: &str = "2.11.2";
 
 /// Airflow's stable REST API, version 1. Cloning it is cheap.
 ///
@@ -232,12 +236,7 @@ impl AirflowBuilder {
     /// If the base path is neither empty nor of the form `/a/b`, a limit of pages is 0, or no header can say what CORS is
     /// to allow.
     pub fn build(mut self) -> Result<Airflow, BuildError> {
-        let path = &self.host.base_path;
-        let parts_are_named =
-            path.is_empty() || path.strip_prefix('/').is_some_and(|rest| !rest.split('/').any(str::is_empty));
-        if !parts_are_named || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(BuildError::new(format!("the base path {path:?} is not of the form /a/b")));
-        }
+        check_base_path(&self.host.base_path)?;
         let PageLimits { maximum, fallback } = self.host.page_limits;
         if maximum == 0 || fallback == 0 {
             return Err(BuildError::new("pages of 0 entries would never show anything"));
@@ -270,6 +269,16 @@ impl AirflowBuilder {
         }
         all
     }
+}
+
+/// A base path is empty or of the form `/a/b`.
+pub(crate) fn check_base_path(path: &str) -> Result<(), BuildError> {
+    let parts_are_named =
+        path.is_empty() || path.strip_prefix('/').is_some_and(|rest| !rest.split('/').any(str::is_empty));
+    if !parts_are_named || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(BuildError::new(format!("the base path {path:?} is not of the form /a/b")));
+    }
+    Ok(())
 }
 
 impl<B> tower_service::Service<Request<B>> for Airflow

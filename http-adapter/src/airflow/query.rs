@@ -41,7 +41,7 @@ impl Parameters {
         Self { limits, ..self }
     }
 
-    pub(super) fn insert(&mut self, name: &str, value: Value) {
+    pub(crate) fn insert(&mut self, name: &str, value: Value) {
         self.values.insert(name.to_owned(), value);
     }
 

@@ -132,7 +132,7 @@ fn pattern(spec: &OperationSpec) -> String {
     })
 }
 
-fn merge_slashes(path: &str) -> String {
+pub(crate) fn merge_slashes(path: &str) -> String {
     let mut merged = String::with_capacity(path.len());
     for c in path.chars() {
         if c != '/' || !merged.ends_with('/') {

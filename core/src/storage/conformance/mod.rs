@@ -108,6 +108,7 @@ properties! {
         run_filters_agree_with_a_naive_filter
         run_orders_agree_with_a_naive_sort
         runs_are_counted_by_state
+        the_latest_run_of_each_dag_is_known
     ;
     claim:
         a_claim_takes_the_oldest_first
