@@ -38,7 +38,7 @@ async fn a_file_that_names_an_unknown_role_waits_for_it() {
     service.create_role("team".into(), Vec::new()).await.expect("a role");
     let taken_over = async {
         while !errors().await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            updraft.clock().sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), taken_over).await.expect("the error ends");

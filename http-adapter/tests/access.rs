@@ -253,6 +253,45 @@ async fn every_operation_lets_in_who_may_and_shows_nothing_of_others() {
     assert!(tried > 1000, "{tried}");
 }
 
+/// What Airflow 2.11.2 answered the default roles, recorded by this project.
+#[tokio::test]
+async fn default_roles_are_answered_as_in_airflow() {
+    let recordings: Vec<Value> = serde_json::from_str(include_str!("data/access.json")).unwrap();
+    let world = World::new().await;
+    for dag_id in ["etl_chain", "never_unpaused"] {
+        world.register(dag_id, true, &[("a", &[])]).await;
+    }
+    let run = json!({"dag_run_id": "rec_named"});
+    assert_eq!(world.call("POST", "/dags/never_unpaused/dagRuns", run).await.status, 200);
+    let mut wrong = Vec::new();
+    for recording in &recordings {
+        let name = recording["name"].as_str().unwrap();
+        let role = match name.split('.').nth(1).unwrap() {
+            "viewer" => "Viewer",
+            "user" => "User",
+            "op" => "Op",
+            _ => "Public",
+        };
+        if name == "access.op.config" {
+            // Its answer is the host's choice.
+            continue;
+        }
+        let path = recording["path"].as_str().unwrap().strip_prefix("/api/v1").unwrap();
+        let query = recording["query"].as_str().filter(|query| !query.is_empty());
+        let path = query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
+        let body = match &recording["json"] {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let answer = world.call_as(role, recording["method"].as_str().unwrap(), &path, &body).await;
+        let is_missing = answer.json()["type"] == "about:blank";
+        if recording["status"] != answer.status && !is_missing {
+            wrong.push(format!("{name}: {} instead of {}", answer.status, recording["status"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[tokio::test]
 async fn lists_show_and_count_what_one_may_read() {
     let world = world().await;

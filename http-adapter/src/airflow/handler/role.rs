@@ -86,10 +86,13 @@ async fn patch_role(mut call: Call) -> Answer {
         add: sent.permissions.filter(|_| is_chosen("actions")).unwrap_or_default(),
         remove: Vec::new(),
     };
-    let changed = call.service().update_role(&name, update).await.map_err(|error| match error {
-        ServiceError::AlreadyExists(_) => worded(error, &sent.name),
-        error => worded(error, &name),
-    })?;
+    let service = call.service();
+    let changed = match service.update_role(&name, update.clone()).await {
+        // In Airflow the role keeps its name then, and nobody is told.
+        Err(ServiceError::AlreadyExists(_)) => service.update_role(&name, RoleUpdate { name: None, ..update }).await,
+        changed => changed,
+    };
+    let changed = changed.map_err(|error| worded(error, &name))?;
     Ok(Reply::json(&show(&changed)))
 }
 

@@ -108,8 +108,8 @@ async fn patch_user(mut call: Call) -> Answer {
         }
         error => worded(error, &username),
     };
-    // Also of what the mask leaves out, as in Airflow. A name may change its case.
-    let new_name = sent.username.as_deref().filter(|name| !name.eq_ignore_ascii_case(&user.username));
+    // As in Airflow: also of what the mask leaves out, and whose name is to change its case is in its own way.
+    let new_name = sent.username.as_deref().filter(|name| *name != username);
     let new_email = sent.email.as_deref().filter(|email| *email != user.email);
     service.check_user_is_new(new_name, new_email).await.map_err(conflict)?;
     let chosen = chosen(mask, &body)?;
