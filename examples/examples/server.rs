@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use tower::Service;
 use updraft::http::access::{BasicAuthenticator, RoleAuthorizer, hash_password};
-use updraft::http::server::{Limits, Server};
+use updraft::http::airflow_experimental;
+use updraft::http::server::{Limits, RequestBody, Server};
 use updraft::log::{FileLogs, LogStore};
 use updraft::model::User;
 use updraft::operators::OperatorsConfig;
@@ -21,7 +23,7 @@ use updraft::postgres::{PostgresSettings, PostgresStorage};
 use updraft::storage::{SchedulerStorage, Storage, StorageError, Subject};
 use updraft::{MemoryStorage, Updraft};
 
-/// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1.
+/// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1, and if asked the old one at /api/experimental.
 #[derive(Debug, Parser)]
 #[command(name = "updraft-server", version)]
 struct Options {
@@ -55,6 +57,9 @@ struct Options {
     /// The role of callers without credentials; none by default.
     #[arg(long, env = "UPDRAFT_ANONYMOUS_ROLE")]
     anonymous_role: Option<String>,
+    /// Serves Airflow's experimental API, too, for clients that know no other.
+    #[arg(long, env = "UPDRAFT_EXPERIMENTAL", value_parser = clap::builder::FalseyValueParser::new())]
+    experimental: bool,
     /// Most tries at a time.
     #[arg(long, env = "UPDRAFT_PARALLELISM", default_value_t = 32)]
     parallelism: usize,
@@ -120,13 +125,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let updraft = builder.build()?;
     make_admin(&updraft, options.admin.as_deref()).await?;
 
-    let authenticator = BasicAuthenticator::new(updraft.storage().clone(), clock.clone(), updraft.ids())?;
-    let mut api = updraft.airflow().authenticator(authenticator);
+    let authenticator = Arc::new(BasicAuthenticator::new(updraft.storage().clone(), clock.clone(), updraft.ids())?);
+    let mut api = updraft.airflow().authenticator(authenticator.clone());
+    let mut experimental = updraft.airflow_experimental().authenticator(authenticator);
     if let Some(role) = &options.anonymous_role {
         if !RoleAuthorizer::new().knows(role) {
             return Err(format!("'{role}' is not a role; there are Admin, Op, User, Viewer and Public").into());
         }
         api = api.anonymous_role(role);
+        experimental = experimental.anonymous_role(role);
     }
     let running = updraft.start().await?;
     println!("Updraft listens on http://{address}");
@@ -136,7 +143,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
             _ = interrupt.recv() => {}
         }
     };
-    server.serve(api.build()?, stop).await;
+    let api = api.build()?;
+    if options.experimental {
+        let experimental = experimental.build()?;
+        let both = tower::service_fn(move |request: http::Request<RequestBody>| {
+            match request.uri().path().starts_with(airflow_experimental::BASE_PATH) {
+                true => experimental.clone().call(request),
+                false => api.clone().call(request),
+            }
+        });
+        server.serve(both, stop).await;
+    } else {
+        server.serve(api, stop).await;
+    }
     running.shutdown(Duration::from_secs(options.shutdown_patience)).await;
     if let Some(database) = database {
         database.close().await;
