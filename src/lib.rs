@@ -32,7 +32,7 @@
 //!   `postgres-tls-rustls-native-roots` it is reached by TLS.
 //! - `yaml` (default): DAG files in dag-factory's format, and the operators they name.
 //! - `operators`: Bash, Python, branches, short circuits and templates, without the files.
-//! - `airflow`: Airflow's stable REST API as a [`tower` service](https://docs.rs/tower-service).
+//! - `airflow`: Airflow's stable REST API, and its old experimental one, as [`tower` services](https://docs.rs/tower-service).
 //! - `server`: an accept loop for hosts that have no HTTP server of their own.
 //! - `full`: all of them, but for TLS to the database.
 

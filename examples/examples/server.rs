@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use tower::Service;
 use updraft::http::access::{AnyOf, BasicAuthenticator, StoredUsers, TokenAuthenticator, hash_password};
 use updraft::http::airflow::Cors;
-use updraft::http::server::{Limits, Server};
+use updraft::http::airflow_experimental;
+use updraft::http::server::{Limits, RequestBody, Server};
 use updraft::id::IdSource;
 use updraft::log::{FileLogs, LogStore};
 use updraft::operators::OperatorsConfig;
@@ -24,7 +26,7 @@ use updraft::service::{Actor, NewUser};
 use updraft::storage::{SchedulerStorage, Storage, StorageError, Subject};
 use updraft::{MemoryStorage, Updraft};
 
-/// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1.
+/// Runs DAGs from files, and serves Airflow's stable REST API at /api/v1, and if asked the old one at /api/experimental.
 #[derive(Debug, Parser)]
 #[command(name = "updraft-server", version)]
 struct Options {
@@ -86,6 +88,9 @@ struct Options {
     /// Answers those who try connections out (POST /connections/test); there are no hooks, so nothing is reached.
     #[arg(long, env = "UPDRAFT_TEST_CONNECTION", value_parser = clap::builder::FalseyValueParser::new())]
     test_connection: bool,
+    /// Serves Airflow's experimental API, too, for clients that know no other.
+    #[arg(long, env = "UPDRAFT_EXPERIMENTAL", value_parser = clap::builder::FalseyValueParser::new())]
+    experimental: bool,
     /// Most tries at a time.
     #[arg(long, env = "UPDRAFT_PARALLELISM", default_value_t = 32)]
     parallelism: usize,
@@ -165,7 +170,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let service = updraft.service();
     let basic = BasicAuthenticator::new(StoredUsers::new(service.clone()), clock.clone(), updraft.ids())?;
-    let authenticator = AnyOf::new(basic).or(TokenAuthenticator::new(service.clone()));
+    let authenticator = Arc::new(AnyOf::new(basic).or(TokenAuthenticator::new(service.clone())));
+    let mut experimental = updraft.airflow_experimental().authenticator(authenticator.clone());
     let mut api = updraft
         .airflow()
         .authenticator(authenticator)
@@ -185,6 +191,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             return Err(format!("'{role}' is not a role; there are {}", roles.join(", ")).into());
         }
         api = api.anonymous_role(role);
+        experimental = experimental.anonymous_role(role);
     }
     let running = updraft.start().await?;
     println!("Updraft listens on http://{address}");
@@ -194,7 +201,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
             _ = interrupt.recv() => {}
         }
     };
-    server.serve(api.build()?, stop).await;
+    let api = api.build()?;
+    if options.experimental {
+        let experimental = experimental.build()?;
+        let both = tower::service_fn(move |request: http::Request<RequestBody>| {
+            match request.uri().path().starts_with(airflow_experimental::BASE_PATH) {
+                true => experimental.clone().call(request),
+                false => api.clone().call(request),
+            }
+        });
+        server.serve(both, stop).await;
+    } else {
+        server.serve(api, stop).await;
+    }
     running.shutdown(Duration::from_secs(options.shutdown_patience)).await;
     if let Some(database) = database {
         database.close().await;
