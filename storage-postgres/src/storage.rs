@@ -84,11 +84,22 @@ impl PostgresStorage {
         } = settings;
         let pool_with =
             |size: u32, timeout| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(timeout);
+        // One that was used a moment ago is not asked whether it lives.
+        let reused = |pool: PgPoolOptions| {
+            pool.test_before_acquire(false).before_acquire(|connection, used| {
+                Box::pin(async move {
+                    if used.idle_for >= TIME_TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+        };
         let pool = |size| pool_with(size, acquire_timeout);
         // Filters that are not given fall away in a plan that knows the parameters.
         let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         let inner = Inner {
-            clients: pool(connections).connect_lazy_with(reading),
+            clients: reused(pool(connections)).connect_lazy_with(reading),
             readers: Readers::new(pinned(options.clone()), connections, acquire_timeout, Arc::clone(&clock)),
             writers: pool(connections).connect_lazy_with(pinned(options.clone())),
             schedulers: pool_with(scheduler_connections, acquire_timeout.min(SCHEDULERS_TIMEOUT))

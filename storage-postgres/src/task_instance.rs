@@ -341,8 +341,12 @@ impl TaskInstanceStorage for PostgresStorage {
         if let (Some(dag_id), Some(run_id), false) = (one_dag, one_run, asks_for_values(query)) {
             return self.instances_of_run(dag_id, run_id, query).await;
         }
-        let is_planned =
-            one_dag.is_some() && query.run_ids.is_none() && matches!(Way::of(query), Way::Tasks | Way::States);
+        // Live attempts are few, and read wholly whatever is asked for.
+        let is_planned = match Way::of(query) {
+            Way::Live => true,
+            Way::Tasks | Way::States => one_dag.is_some() && query.run_ids.is_none(),
+            Way::OfTasks | Way::Any => false,
+        };
         let mut tx = if is_planned { self.planned_snapshot().await? } else { self.snapshot().await? };
         let run_ids = texts(query.run_ids.as_ref());
         let runs = RunFilter::find(&mut tx, schema, dags, readable, run_ids, query.logical_date).await?;

@@ -15,7 +15,7 @@ SELECT d.id, d.newest_version, 'scheduled__' || to_char(day.at, 'YYYY-MM-DD"T"HH
 FROM generate_series(1, $runs) AS n (n)
 CROSS JOIN updraft.dag d
 CROSS JOIN LATERAL (SELECT timestamptz '2026-01-01 00:00:00+00' + n.n * interval '1 h' AS at) AS day
-CROSS JOIN LATERAL (SELECT n.n = $runs AND d.id % 10 = 0 AS live, d.id % 50 = n.n % 50 AS failed) AS r
+CROSS JOIN LATERAL (SELECT n.n = $runs AND d.id % 10 = 5 AS live, d.id % 50 = n.n % 50 AS failed) AS r
 ORDER BY n.n, d.id;
 
 INSERT INTO updraft.task_instance (run, task, map_index, state, try_number, max_tries, updated_at, queued_when, start_date,

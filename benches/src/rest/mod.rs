@@ -41,8 +41,8 @@ const LIVE: u64 = DAGS / 10;
 const CONCURRENCY: usize = 8;
 
 /// For how long a kind is asked, and how often at least and at most.
-const TIME: Duration = Duration::from_millis(1500);
-const LEAST: u64 = 40;
+const TIME: Duration = Duration::from_millis(1000);
+const LEAST: u64 = 24;
 const MOST: u64 = 20_000;
 
 const USER: &str = "reader";
@@ -62,6 +62,11 @@ impl Measured {
         let millis = |times: &mut [Duration], thousandths| quantile_micros(times, thousandths) / 1e3;
         let a_second = f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / whole.as_secs_f64();
         Self { count, p50: millis(&mut times, 500), p99: millis(&mut times, 990), a_second }
+    }
+
+    fn tell(&self, what: &str) {
+        let Self { count, p50, p99, a_second } = self;
+        eprintln!("{what}: n {count}, p50 {p50:.2} ms, p99 {p99:.2} ms, {a_second:.0}/s");
     }
 
     /// The rep with the median p99.
@@ -239,19 +244,21 @@ pub async fn run(clock: Arc<dyn Clock>, reps: usize) {
 
 async fn measure(bench: &Bench, reps: usize) {
     let kinds = Arc::new(kinds());
-    let (mut clients, mut connections) = (bench.clients().await, bench.connections().await);
+    let mut connections = bench.connections().await;
     let mut asked: Vec<Vec<Measured>> = kinds.iter().map(|_| Vec::new()).collect();
     let mut floors: Vec<Vec<Measured>> = kinds.iter().map(|_| Vec::new()).collect();
     let mut gets = Vec::new();
     for _ in 0..reps.max(1) {
         for at in 0..kinds.len() {
             let over_http = OverHttp(Arc::clone(&kinds), at);
+            // The server closes connections that say nothing for a while.
+            let mut clients = bench.clients().await;
             // Statements are prepared and versions are read by the first requests.
             for (client, n) in clients.iter_mut().zip(0..) {
                 over_http.check(over_http.ask(client, n).await);
             }
-            let (measured, back) = bench.measure(clients, over_http).await;
-            clients = back;
+            let (measured, _) = bench.measure(clients, over_http).await;
+            measured.tell(kinds[at].name);
             asked[at].push(measured);
             if !kinds[at].floor.is_empty() {
                 let sql = Sql(Arc::clone(&kinds), at);
@@ -260,11 +267,12 @@ async fn measure(bench: &Bench, reps: usize) {
                 }
                 let (measured, back) = bench.measure(connections, sql).await;
                 connections = back;
+                measured.tell("  in SQL");
                 floors[at].push(measured);
             }
         }
-        let (measured, back) = bench.measure(clients, Gets(Arc::clone(&kinds))).await;
-        clients = back;
+        let (measured, _) = bench.measure(bench.clients().await, Gets(Arc::clone(&kinds))).await;
+        measured.tell("gets in turns");
         gets.push(measured);
     }
     println!("| | n | p50 ms | p99 ms | requests/s | SQL p50 ms | SQL p99 ms | holds? |\n|{}", " --- |".repeat(8));

@@ -2,7 +2,8 @@
 SELECT /* run */
 FROM (
     SELECT r.id
-    FROM updraft.dag_run r JOIN updraft.dag d ON d.id = r.dag
+    -- An outer join falls away where the order does not need it.
+    FROM updraft.dag_run r LEFT JOIN updraft.dag d ON d.id = r.dag
     WHERE /* runs */
         AND /* run values */
     ORDER BY /* walk */
