@@ -3,4 +3,6 @@ WITH renamed AS (
 ), of_tokens AS (
     UPDATE updraft.token SET roles = array_replace(roles, $1, $2) WHERE $1 = ANY (roles)
 )
-UPDATE updraft.principal SET roles = array_replace(roles, $1, $2) WHERE $1 = ANY (roles)
+-- In one order, as logins are counted.
+UPDATE updraft.principal SET roles = array_replace(roles, $1, $2)
+WHERE id IN (SELECT id FROM updraft.principal WHERE $1 = ANY (roles) ORDER BY id FOR UPDATE)
