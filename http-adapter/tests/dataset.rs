@@ -147,8 +147,6 @@ async fn a_dataset_is_found_by_its_uri_however_it_is_written() {
     assert!(world.get("/datasets/events").await.json()["dataset_events"].is_array());
     assert_eq!(world.get("/datasets/queuedEvent/x").await.json()["title"], "Queue event not found");
     assert_eq!(world.get("/datasets/queuedEvent").await.json()["title"], "Dataset not found");
-    let merged = world.get("/datasets//plain").await;
-    assert_eq!(merged.status, 308);
 }
 
 #[tokio::test]
