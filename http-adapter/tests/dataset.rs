@@ -147,8 +147,6 @@ async fn a_dataset_is_found_by_its_uri_however_it_is_written() {
     assert!(world.get("/datasets/events").await.json()["dataset_events"].is_array());
     assert_eq!(world.get("/datasets/queuedEvent/x").await.json()["title"], "Queue event not found");
     assert_eq!(world.get("/datasets/queuedEvent").await.json()["title"], "Dataset not found");
-    let merged = world.get("/datasets//plain").await;
-    assert_eq!(merged.status, 308);
 }
 
 #[tokio::test]
@@ -165,7 +163,7 @@ async fn lists_count_all_datasets_and_show_some() {
     assert_eq!(uris("dag_ids=dataset_producer,nope").await, ("one.csv two.csv".into(), 3));
     assert_eq!(uris("dag_ids=nope").await, (String::new(), 3));
     assert_eq!(uris("uri_pattern=T&order_by=-id").await, ("three.csv two.csv".into(), 3));
-    assert_eq!(uris("uri_pattern=T%25&dag_ids=dataset_consumer_one").await, ("one.csv three.csv".into(), 3));
+    assert_eq!(uris("uri_pattern=T%25&dag_ids=dataset_consumer_one").await, ("three.csv".into(), 3));
     let limit = world.get("/datasets?limit=-1&order_by=nope").await;
     assert_eq!(
         (limit.status, limit.json()["title"].as_str().unwrap().to_owned()),

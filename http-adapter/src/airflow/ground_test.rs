@@ -456,6 +456,10 @@ async fn head_and_options_are_answered_for_each_path() {
     assert_eq!((redirect.status, redirect.headers["location"].as_str()), (308, "/api/v1/dags?limit=1"));
     let redirect = request(address, "GET", "/api/v1/ui", "", b"").await;
     assert_eq!((redirect.status, redirect.headers["location"].as_str()), (308, "/api/v1/ui/"));
+    // A part that may hold slashes does not begin with one.
+    let redirect = request(address, "GET", "/api/v1/datasets//s3%3A//x", "", b"").await;
+    assert_eq!((redirect.status, redirect.headers["location"].as_str()), (308, "/api/v1/datasets/s3%3A/x"));
+    assert_eq!(request(address, "GET", "/api/v1/datasets/s3%3A//x", &credentials("Admin"), b"").await.status, 200);
     assert_eq!(request(address, "GET", "//evil.example/dags", "", b"").await.status, 404);
 }
 
