@@ -3,6 +3,7 @@
 
 mod basic;
 mod credential;
+mod gate;
 mod password;
 mod permission;
 mod role;
@@ -17,6 +18,7 @@ use http::request::Parts;
 use updraft_core::id::DagId;
 
 pub use basic::{BasicAuthenticator, StoredUser, UserStore};
+pub(crate) use gate::{Access, Gate, Nobody, Refusal};
 pub use password::{PasswordError, hash_password};
 pub use permission::{Action, Resource};
 pub use role::{RoleAuthorizer, default_roles};

@@ -21,11 +21,10 @@ use super::BuildError;
 use super::call::Call;
 use super::check;
 use super::document::Document;
-use super::operation::{Access, Operation};
+use super::operation::Operation;
 use super::problem::Problem;
-use super::query::Parameters;
 use super::route::{Route, Router};
-use crate::access::{Authenticator, Authorizer, Dags, Principal};
+use crate::access::Gate;
 use crate::body::Body;
 
 /// As Airflow's `allowed_payload_size`.
@@ -45,9 +44,7 @@ pub(super) struct Ground<S> {
     pub(super) document: Document,
     pub(super) router: Router,
     pub(super) operations: BTreeMap<&'static str, Operation<S>>,
-    pub(super) authenticator: Arc<dyn Authenticator>,
-    pub(super) authorizer: Arc<dyn Authorizer>,
-    pub(super) anonymous_role: Option<String>,
+    pub(super) gate: Gate,
     pub(super) base_path: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: IdSource,
@@ -74,9 +71,7 @@ impl<S: Send + Sync + 'static> Ground<S> {
             document,
             router,
             operations,
-            authenticator: host.authenticator,
-            authorizer: host.authorizer,
-            anonymous_role: host.anonymous_role,
+            gate: host.gate,
             base_path: host.base_path,
             clock: host.clock,
             ids: host.ids,
@@ -135,51 +130,18 @@ impl<S: Send + Sync + 'static> Ground<S> {
         let body = check::body(spec, &head.headers, &bytes)?;
         drop(bytes);
         let query = check::query(spec, head.uri.query().unwrap_or_default())?;
-        let principal = self.admit(&operation.access, &head, &parts, &query).await?;
+        let dag = parts.text("dag_id").or_else(|| query.text("dag_id")).filter(|dag| *dag != "~");
+        let principal = self.gate.admit(&operation.access, &head, dag).await?;
         let call = Call {
             state: Arc::clone(&self.state),
             principal,
-            authorizer: Arc::clone(&self.authorizer),
+            authorizer: Arc::clone(&self.gate.authorizer),
             path: parts,
             query,
             body,
             headers: head.headers,
         };
         Ok((operation.handler)(call).await?.into_response())
-    }
-
-    /// Who calls, if they may.
-    async fn admit(
-        &self,
-        access: &Access,
-        head: &Parts,
-        path: &Parameters,
-        query: &Parameters,
-    ) -> Result<Principal, Problem> {
-        if matches!(access, Access::Open) {
-            return Ok(Principal { name: None, roles: Default::default() });
-        }
-        let principal = match (self.authenticator.authenticate(head).await?, &self.anonymous_role) {
-            (Some(principal), _) => principal,
-            // As in Airflow, wrong credentials are as good as none.
-            (None, Some(role)) => Principal::anonymous(role),
-            (None, None) => return Err(Problem::unauthorized(self.authenticator.challenge())),
-        };
-        let dag = path.text("dag_id").or_else(|| query.text("dag_id")).filter(|dag| *dag != "~");
-        for (action, resource, dag) in access.needs(dag) {
-            let mut permitted = self.authorizer.permits(&principal, action, resource, dag).await?;
-            if !permitted && matches!(access, Access::Dag(_)) && dag.is_none() {
-                // A list of DAGs is for everybody who may do this to one of them; it shows no others.
-                permitted = match self.authorizer.dags(&principal, action).await? {
-                    Dags::All => true,
-                    Dags::Only(ids) => !ids.is_empty(),
-                };
-            }
-            if !permitted {
-                return Err(Problem::forbidden(None));
-            }
-        }
-        Ok(principal)
     }
 
     fn redirect(&self, path: &str, query: Option<&str>) -> Result<Response<Body>, Problem> {

@@ -73,8 +73,8 @@ fn ground(anonymous_role: Option<&str>) -> Ground<Reached> {
         handler: |call| Box::pin(echo(call)),
     });
     let mut host = Host::new(Arc::new(SystemClock::new()), IdSource::from_seed(1));
-    host.authenticator = Arc::new(Secret);
-    host.anonymous_role = anonymous_role.map(str::to_owned);
+    host.gate.authenticator = Arc::new(Secret);
+    host.gate.anonymous_role = anonymous_role.map(str::to_owned);
     Ground::new(Arc::default(), echoes.collect(), host).unwrap()
 }
 
@@ -303,7 +303,7 @@ impl Authorizer for OnlyDag {
 #[tokio::test]
 async fn permissions_are_asked_for_the_dag_that_is_named() {
     let mut ground = ground(None);
-    ground.authorizer = Arc::new(OnlyDag("mine"));
+    ground.gate.authorizer = Arc::new(OnlyDag("mine"));
     let address = serve(Arc::new(ground)).await;
     for (target, expected) in [
         ("/api/v1/dags/mine", 200),

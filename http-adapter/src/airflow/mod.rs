@@ -38,15 +38,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_trait::async_trait;
-use http::request::Parts;
 use http::{Request, Response};
 use updraft_core::clock::Clock;
 use updraft_core::engine::SchedulerStatus;
 use updraft_core::id::IdSource;
 use updraft_core::service::Service;
 
-use crate::access::{AccessError, Authenticator, Authorizer, Principal, RoleAuthorizer};
+use crate::access::{Authenticator, Authorizer, Gate, Nobody, RoleAuthorizer};
 use crate::body::Body;
 use ground::Ground;
 use state::State;
@@ -70,9 +68,7 @@ pub struct AirflowBuilder {
 
 #[derive(Debug)]
 struct Host {
-    authenticator: Arc<dyn Authenticator>,
-    authorizer: Arc<dyn Authorizer>,
-    anonymous_role: Option<String>,
+    gate: Gate,
     base_path: String,
     clock: Arc<dyn Clock>,
     ids: IdSource,
@@ -80,14 +76,9 @@ struct Host {
 
 impl Host {
     fn new(clock: Arc<dyn Clock>, ids: IdSource) -> Self {
-        Self {
-            authenticator: Arc::new(Nobody),
-            authorizer: Arc::new(RoleAuthorizer::new()),
-            anonymous_role: None,
-            base_path: "/api/v1".to_owned(),
-            clock,
-            ids,
-        }
+        let gate =
+            Gate { authenticator: Arc::new(Nobody), authorizer: Arc::new(RoleAuthorizer::new()), anonymous_role: None };
+        Self { gate, base_path: "/api/v1".to_owned(), clock, ids }
     }
 }
 
@@ -129,21 +120,21 @@ impl AirflowBuilder {
     /// Who says who calls.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.host.authenticator = Arc::new(authenticator);
+        self.host.gate.authenticator = Arc::new(authenticator);
         self
     }
 
     /// Who says what callers may do; by default the roles of [`crate::access::default_roles`].
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.host.authorizer = Arc::new(authorizer);
+        self.host.gate.authorizer = Arc::new(authorizer);
         self
     }
 
     /// The role of callers without valid credentials; by default they are refused.
     #[must_use]
     pub fn anonymous_role(mut self, role: impl Into<String>) -> Self {
-        self.host.anonymous_role = Some(role.into());
+        self.host.gate.anonymous_role = Some(role.into());
         self
     }
 
@@ -186,16 +177,5 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let ground = Arc::clone(&self.ground);
         Box::pin(async move { Ok(ground.answer(request).await) })
-    }
-}
-
-/// Knows nobody.
-#[derive(Debug)]
-struct Nobody;
-
-#[async_trait]
-impl Authenticator for Nobody {
-    async fn authenticate(&self, _: &Parts) -> Result<Option<Principal>, AccessError> {
-        Ok(None)
     }
 }

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use super::call::Call;
 use super::problem::Problem;
 use super::reply::Reply;
-use crate::access::{Action, Resource};
+pub(crate) use crate::access::Access;
 
 /// What a handler gives back.
 pub(crate) type Answer = Result<Reply, Problem>;
@@ -43,33 +43,3 @@ macro_rules! logged {
     };
 }
 pub(crate) use logged;
-
-/// What an operation demands of its caller.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Access {
-    /// Nothing, not even credentials.
-    Open,
-    /// A permission on something that belongs to no DAG.
-    Plain(Action, Resource),
-    /// A permission on the DAG that the request names.
-    Dag(Action),
-    /// A permission on parts of the DAG that the request names: reading them needs to read the DAG, all else needs to
-    /// edit it. Where the request names no DAG (or `~`), the parts alone count.
-    DagPart(Action, &'static [Resource]),
-}
-
-impl Access {
-    /// The permissions that are needed, each with the DAG it is about.
-    pub(crate) fn needs<'a>(&self, dag: Option<&'a str>) -> Vec<(Action, Resource, Option<&'a str>)> {
-        match self {
-            Access::Open => Vec::new(),
-            Access::Plain(action, resource) => vec![(*action, *resource, None)],
-            Access::Dag(action) => vec![(*action, Resource::Dags, dag)],
-            Access::DagPart(action, parts) => {
-                let on_dag = if *action == Action::Read { Action::Read } else { Action::Edit };
-                let named = dag.is_some().then_some((on_dag, Resource::Dags, dag));
-                named.into_iter().chain(parts.iter().map(|part| (*action, *part, dag))).collect()
-            }
-        }
-    }
-}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use updraft_core::service::ServiceError;
 use updraft_core::storage::StorageError;
 
-use crate::access::AccessError;
+use crate::access::{AccessError, Refusal};
 
 const DOCUMENTS: &str =
     "https://airflow.apache.org/docs/apache-airflow/2.11.2/stable-rest-api-ref.html#section/Errors/";
@@ -182,6 +182,16 @@ impl From<StorageError> for Problem {
                 Self::unavailable("The storage cannot be reached.", 1)
             }
             error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unknown(challenge) => Self::unauthorized(challenge.as_deref()),
+            Refusal::Forbidden => Self::forbidden(None),
+            Refusal::Failed(error) => error.into(),
         }
     }
 }
