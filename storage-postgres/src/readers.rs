@@ -9,8 +9,9 @@ use sqlx::{Connection, PgConnection, Postgres};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use updraft_core::clock::Clock;
 
-/// After how long an unused connection is closed rather than used: something on the way may have forgotten it.
-const IDLE: Duration = Duration::from_secs(300);
+/// After how long a connection is closed rather than used again: its plans are of the tables as they were, and something on
+/// the way may have forgotten it.
+const LIFE: Duration = Duration::from_secs(60);
 
 /// Connections for what one statement reads. A pool asks a connection before and after each use whether it lives, which costs
 /// as much as the statement itself. Here a statement that meets a dead connection is sent again on another: it only reads.
@@ -19,7 +20,7 @@ pub(crate) struct Readers {
     timeout: Duration,
     clock: Arc<dyn Clock>,
     room: Semaphore,
-    /// With the time of their last use; the last of them was used last.
+    /// With the time when they were opened; the last of them was used last.
     idle: Mutex<Vec<(PgConnection, Duration)>>,
 }
 
@@ -35,10 +36,10 @@ impl Readers {
         statement: impl Fn() -> Query<'q, Postgres, PgArguments>,
     ) -> sqlx::Result<Vec<PgRow>> {
         let _permit = self.permit().await?;
-        while let Some(mut connection) = self.take() {
+        while let Some((mut connection, opened)) = self.take() {
             match statement().fetch_all(&mut connection).await {
                 Err(error) if is_dead(&error) => tracing::debug!(%error, "a connection had been closed"),
-                read => return self.give_back(connection, read),
+                read => return self.give_back(connection, opened, read),
             }
         }
         let connect = PgConnection::connect_with(&self.options);
@@ -47,7 +48,7 @@ impl Readers {
             () = self.clock.sleep(self.timeout) => return Err(sqlx::Error::PoolTimedOut),
         };
         let read = statement().fetch_all(&mut connection).await;
-        self.give_back(connection, read)
+        self.give_back(connection, self.clock.monotonic(), read)
     }
 
     /// The row of a statement that gives one at most.
@@ -81,18 +82,17 @@ impl Readers {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<PgConnection> {
+    fn take(&self) -> Option<(PgConnection, Duration)> {
         let now = self.clock.monotonic();
         let mut idle = self.idle();
-        let old = idle.iter().take_while(|(_, used)| now.saturating_sub(*used) > IDLE).count();
-        idle.drain(..old);
-        idle.pop().map(|(connection, _)| connection)
+        idle.retain(|(_, opened)| now.saturating_sub(*opened) < LIFE);
+        idle.pop()
     }
 
     /// Keeps a connection that answered well.
-    fn give_back<T>(&self, connection: PgConnection, read: sqlx::Result<T>) -> sqlx::Result<T> {
+    fn give_back<T>(&self, connection: PgConnection, opened: Duration, read: sqlx::Result<T>) -> sqlx::Result<T> {
         if read.is_ok() && !self.room.is_closed() {
-            self.idle().push((connection, self.clock.monotonic()));
+            self.idle().push((connection, opened));
         }
         read
     }

@@ -27,7 +27,7 @@ use updraft_test_postgres::{Cluster, Database, Durability};
 
 use self::client::{Ask, Client};
 use self::kind::{Kind, Must, dag_and_run, dag_id, kinds, run_id};
-use crate::report::quantile_micros;
+use crate::report::{cpu_time, quantile_micros};
 
 /// DAGs, the runs of each, and the tasks of each run.
 const DAGS: u64 = 1_000;
@@ -54,19 +54,23 @@ struct Measured {
     p50: f64,
     p99: f64,
     a_second: f64,
+    /// Processor time of this process for each, in microseconds: of client and server, not of PostgreSQL. It says more than
+    /// times where other work shares the cores.
+    cpu: f64,
 }
 
 impl Measured {
-    fn new(mut times: Vec<Duration>, whole: Duration) -> Self {
+    fn new(mut times: Vec<Duration>, whole: Duration, cpu: Duration) -> Self {
         let count = times.len();
         let millis = |times: &mut [Duration], thousandths| quantile_micros(times, thousandths) / 1e3;
-        let a_second = f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / whole.as_secs_f64();
-        Self { count, p50: millis(&mut times, 500), p99: millis(&mut times, 990), a_second }
+        let number = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        let (a_second, cpu) = (number / whole.as_secs_f64(), cpu.as_secs_f64() * 1e6 / number.max(1.0));
+        Self { count, p50: millis(&mut times, 500), p99: millis(&mut times, 990), a_second, cpu }
     }
 
     fn tell(&self, what: &str) {
-        let Self { count, p50, p99, a_second } = self;
-        eprintln!("{what}: n {count}, p50 {p50:.2} ms, p99 {p99:.2} ms, {a_second:.0}/s");
+        let Self { count, p50, p99, a_second, cpu } = self;
+        eprintln!("{what}: n {count}, p50 {p50:.2} ms, p99 {p99:.2} ms, {a_second:.0}/s, CPU {cpu:.0} us");
     }
 
     /// The rep with the median p99.
@@ -91,7 +95,7 @@ impl Bench {
         F: AsyncAsk<A>,
     {
         let number = Arc::new(AtomicU64::new(0));
-        let begin = self.clock.monotonic();
+        let (begin, cpu) = (self.clock.monotonic(), cpu_time());
         let mut tasks = JoinSet::new();
         for mut asker in askers.drain(..) {
             let (clock, number, ask) = (Arc::clone(&self.clock), Arc::clone(&number), ask.clone());
@@ -119,7 +123,7 @@ impl Bench {
             times.extend(some);
             askers.push(asker);
         }
-        (Measured::new(times, self.clock.monotonic() - begin), askers)
+        (Measured::new(times, self.clock.monotonic() - begin, cpu_time().saturating_sub(cpu)), askers)
     }
 
     async fn clients(&self) -> Vec<Client> {
@@ -275,7 +279,10 @@ async fn measure(bench: &Bench, reps: usize) {
         measured.tell("gets in turns");
         gets.push(measured);
     }
-    println!("| | n | p50 ms | p99 ms | requests/s | SQL p50 ms | SQL p99 ms | holds? |\n|{}", " --- |".repeat(8));
+    println!(
+        "| | n | p50 ms | p99 ms | requests/s | CPU us | SQL p50 ms | SQL p99 ms | holds? |\n|{}",
+        " --- |".repeat(9)
+    );
     for ((kind, asked), floors) in kinds.iter().zip(asked).zip(floors) {
         let (Some(asked), floor) = (Measured::median(asked), Measured::median(floors)) else { continue };
         let (floor_p50, floor_p99) = floor.as_ref().map_or((0.0, 0.0), |floor| (floor.p50, floor.p99));
@@ -284,15 +291,15 @@ async fn measure(bench: &Bench, reps: usize) {
             Must::Floor => asked.p50 <= floor_p50 + 3.0 && asked.p99 <= floor_p99 + 3.0,
         };
         let beside = floor.map_or("| ".to_owned(), |floor| format!("{:.2} | {:.2}", floor.p50, floor.p99));
-        let Measured { count, p50, p99, a_second } = asked;
+        let Measured { count, p50, p99, a_second, cpu } = asked;
         let holds = if holds { "yes" } else { "**no**" };
-        println!("| {} | {count} | {p50:.2} | {p99:.2} | {a_second:.0} | {beside} | {holds} |", kind.name);
+        println!("| {} | {count} | {p50:.2} | {p99:.2} | {a_second:.0} | {cpu:.0} | {beside} | {holds} |", kind.name);
     }
     if let Some(gets) = Measured::median(gets) {
         let holds = if gets.a_second >= 5_000.0 { "yes" } else { "**no**" };
-        let Measured { count, p50, p99, a_second } = gets;
+        let Measured { count, p50, p99, a_second, cpu } = gets;
         println!(
-            "| gets of dags, runs and instances in turns | {count} | {p50:.2} | {p99:.2} | {a_second:.0} | | | {holds} |"
+            "| gets of dags, runs and instances in turns | {count} | {p50:.2} | {p99:.2} | {a_second:.0} | {cpu:.0} | | | {holds} |"
         );
     }
 }

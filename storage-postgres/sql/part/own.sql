@@ -6,7 +6,9 @@ i.run = part.run
     AND (
         $5::text[] IS NULL AND $6::text[] IS NULL AND $7::text[] IS NULL AND $8::text[] IS NULL
         OR i.task = ANY (ARRAY(
-            SELECT t.ix FROM updraft.dag_run r JOIN updraft.task t ON t.version = r.dag_version
+            SELECT t.ix
+            FROM updraft.dag_run r
+            CROSS JOIN LATERAL (SELECT * FROM updraft.task t WHERE t.version = r.dag_version OFFSET 0) AS t
             WHERE r.id = part.run
                 AND ($5::text[] IS NULL OR t.task_id = ANY ($5))
                 AND ($6::text[] IS NULL OR t.pool = ANY ($6))

@@ -1,4 +1,4 @@
--- The run and, if it exists, the instance.
+-- The run and, if it exists, the instance: by key each, whatever is known of the tables when this is planned.
 SELECT r.*,
     i.run, i.task, i.map_index, i.state AS instance_state, i.is_branched_off, i.try_number, i.max_tries, i.queued_when,
     i.start_date AS instance_start_date, i.end_date AS instance_end_date, i.due_at, i.hostname, i.unixname, i.pid,
@@ -6,8 +6,12 @@ SELECT r.*,
 FROM (
     SELECT /* run */
     FROM updraft.dag d
-    JOIN updraft.dag_run r ON r.dag = d.id AND r.run_id = $2
+    CROSS JOIN LATERAL (SELECT * FROM updraft.dag_run r WHERE r.dag = d.id AND r.run_id = $2 OFFSET 0) AS r
     WHERE d.namespace = '' AND d.dag_id = $1
 ) AS r
-LEFT JOIN updraft.task t ON t.version = r.dag_version AND t.task_id = $3
-LEFT JOIN updraft.task_instance_now i ON i.run = r.id AND i.task = t.ix AND i.map_index = $4
+LEFT JOIN LATERAL (
+    SELECT * FROM updraft.task t WHERE t.version = r.dag_version AND t.task_id = $3 OFFSET 0
+) AS t ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM updraft.task_instance_now i WHERE i.run = r.id AND i.task = t.ix AND i.map_index = $4 OFFSET 0
+) AS i ON true

@@ -10,8 +10,8 @@ FROM (
         -- By its key each, however unequal runs are.
         OFFSET 0
     ) AS i
-    JOIN updraft.dag_run r ON r.id = a.run
-    JOIN updraft.task t ON t.version = r.dag_version AND t.ix = a.task
+    CROSS JOIN LATERAL (SELECT * FROM updraft.dag_run r WHERE r.id = a.run OFFSET 0) AS r
+    CROSS JOIN LATERAL (SELECT * FROM updraft.task t WHERE t.version = r.dag_version AND t.ix = a.task OFFSET 0) AS t
     WHERE /* runs */
         AND /* tasks */
         AND /* values */
