@@ -235,3 +235,20 @@ async fn notes_and_single_instances() {
     assert_eq!(world.get(path).await.json()["state"], "success");
     assert_eq!(states(&world, "r").await["c"], Value::Null);
 }
+
+#[tokio::test]
+async fn what_is_unknown_is_named_before_what_is_missing() {
+    let world = World::new().await;
+    failed_run(&world, "r", "2024-01-01T00:00:00Z").await;
+    for (path, missing) in [("/dags/d/dagRuns/r", "state"), ("/dags/d/dagRuns/r/setNote", "note")] {
+        let refused = |body| async {
+            let answer = world.call("PATCH", path, body).await;
+            assert_eq!(answer.status, 400);
+            answer.json()["detail"].clone()
+        };
+        assert_eq!(refused(json!({"nope": 1})).await, "{'nope': ['Unknown field.']}");
+        assert_eq!(refused(json!({})).await, format!("{{'{missing}': ['Missing data for required field.']}}"));
+    }
+    let answer = world.call("PATCH", "/dags?dag_id_pattern=d&limit=-1", json!({"nope": 1})).await;
+    assert_eq!(answer.json()["title"], "Page limit must be a positive integer");
+}

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Answer, contract};
+use common::{Answer, World, contract};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -62,4 +62,20 @@ fn a_problem_has_the_form_of_airflow() {
     assert!(!check(400, json!({"status": 400, "title": "Bad Request", "type": "t"})));
     assert!(!check(400, json!({"detail": 1, "status": 400, "title": "Bad Request", "type": "t"})));
     assert!(!check(410, json!({"detail": "d", "status": 410, "title": "Gone", "type": "t"})));
+}
+
+#[tokio::test]
+async fn every_operation_has_a_handler() {
+    let world = World::new().await;
+    let mut missing = Vec::new();
+    for (method, path) in contract::operations() {
+        let parts = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+        let target = format!("/api/v1{}", parts.collect::<Vec<_>>().join("/"));
+        let answer = world.send("OPTIONS", &target, &[], "").await;
+        let allowed = answer.headers.get("allow").map(|value| value.to_str().unwrap()).unwrap_or_default();
+        if !allowed.split(", ").any(|allowed| allowed == method) {
+            missing.push(format!("{method} {path}"));
+        }
+    }
+    assert!(missing.is_empty(), "{} operations have none: {}", missing.len(), missing.join(", "));
 }

@@ -38,7 +38,7 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?
 OWN = {"file_token": "token", "continuation_token": "token", "unixname": "name", "hostname": "host", "stack_trace": "text"}
 NUMBERS = {"pid", "duration", "import_error_id", "event_log_id", "login_count", "job_id", "queued_by_job_id"}
 HEADERS = (
-    "content-type", "cache-control", "x-robots-tag", "allow", "location", "www-authenticate", "deprecation", "link", "set-cookie", "vary",
+    "content-type", "cache-control", "x-robots-tag", "allow", "location", "www-authenticate", "deprecation", "link", "set-cookie",
 )  # fmt: skip
 FINAL = ("success", "failed")
 
@@ -317,6 +317,9 @@ class Replay:
             found.append(("form", "sorted keys, two blanks, a newline at the end", short(text)))
         self.learn(recorded["json"], seen)
         a, b = self.world(recorded["json"]), seen
+        if isinstance(a, dict) and isinstance(b, dict):
+            # Of long members it was only recorded that they are there.
+            b = {k: "..." if a.get(k) == "..." else v for k, v in b.items()}
         if "/logs/" not in name and isinstance(a, dict) and set(a) == {"content", "continuation_token"} and isinstance(b, dict):
             found += compare_log(a["content"], str(b.get("content")))
             a, b = dict(a, content=""), dict(b, content="" if isinstance(b.get("content"), str) else b.get("content"))

@@ -364,6 +364,7 @@ async fn hostile_requests_are_refused() {
         (b"{\"conf\": {\"x\": NaN}}".to_vec(), "Request body is not valid JSON"),
         (b"{\"conf\": {\"x\": 1e999}}".to_vec(), "Request body is not valid JSON"),
         (b" ".to_vec(), "Request body is not valid JSON"),
+        (b"\xef\xbb\xbf[]".to_vec(), "[] is not of type 'object'"),
     ] {
         let answered = post(body).await;
         assert_eq!((answered.status, answered.json()["detail"].clone()), (400, Value::from(detail)));
@@ -390,6 +391,10 @@ async fn hostile_requests_are_refused() {
     ] {
         let answered = request(address, "GET", target, &credentials("Admin"), b"").await;
         assert_eq!(answered.status, expected, "{target}: {}", answered.json());
+    }
+    for (method, expected) in [("GET", 308), ("HEAD", 308), ("OPTIONS", 308), ("PUT", 405)] {
+        let answered = request(address, method, "/api/v1//dags", &admin_json(), b"").await;
+        assert_eq!(answered.status, expected, "{method} of a doubled slash");
     }
     let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
     let answered = request(address, "GET", "/api/v1/version", &many, b"").await;

@@ -79,9 +79,12 @@ impl Router {
         let mut methods = self.methods(document, &decoded);
         if methods.is_empty() {
             let merged = merge_slashes(&decoded);
-            return match merged == decoded || self.methods(document, &merged).is_empty() {
-                true => Route::NoSuchPath,
-                false => Route::Redirect(merge_slashes(path)),
+            return if merged == decoded || self.methods(document, &merged).is_empty() {
+                Route::NoSuchPath
+            } else if method == Method::OPTIONS || self.find(document, wanted, &merged).is_some() {
+                Route::Redirect(merge_slashes(path))
+            } else {
+                Route::NoSuchMethod
             };
         }
         if method != Method::OPTIONS {

@@ -324,10 +324,10 @@ async fn set_dag_run_note(mut call: Call) -> Answer {
     let body = call.body_members();
     let mut errors = FieldErrors::default();
     check_note_length(&body, &mut errors);
-    errors.add_missing(&body, &["note"]);
     errors.add_unknown(&body, &["note"]);
     errors.check()?;
-    let note = body.get("note").and_then(Value::as_str).map(str::to_owned);
+    let missing_note = || FieldErrors::one("note", "Missing data for required field.").into_problem();
+    let note = body.get("note").ok_or_else(missing_note)?.as_str().map(str::to_owned);
     let run = call.service().set_run_note(&dag_id, &run_id, note, &actor).await.map_err(not_found_titled(missing))?;
     Ok(Reply::json(&Value::Object(show_run(&run))))
 }
