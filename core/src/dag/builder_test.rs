@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::model::TriggerRule;
+use crate::model::{Dataset, DatasetCondition, TriggerRule};
 use crate::operator::OperatorInfo;
 
 async fn nothing(_: TaskContext) -> Result<Outcome, TaskError> {

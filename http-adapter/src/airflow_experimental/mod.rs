@@ -65,8 +65,11 @@ impl Debug for Ground {
 impl AirflowExperimental {
     /// Begins to build the API. Until an authenticator or an anonymous role is set, it refuses everybody.
     pub fn builder(service: Service, clock: Arc<dyn Clock>) -> AirflowExperimentalBuilder {
-        let gate =
-            Gate { authenticator: Arc::new(Nobody), authorizer: Arc::new(RoleAuthorizer::new()), anonymous_role: None };
+        let gate = Gate {
+            authenticator: Arc::new(Nobody),
+            authorizer: Arc::new(RoleAuthorizer::new(service.clone())),
+            anonymous_role: None,
+        };
         let base_path = BASE_PATH.to_owned();
         AirflowExperimentalBuilder { ground: Ground { service, routes: handler::routes(), gate, base_path, clock } }
     }
