@@ -20,7 +20,7 @@ use crate::sql::sql;
 
 /// Orders of `event_log/list`.
 pub(crate) const ORDERS: &Walks<EventLogOrder> = &[
-    (EventLogOrder::Id, &[]),
+    (EventLogOrder::Id, &["id"]),
     (EventLogOrder::When, &["\"when\""]),
     (EventLogOrder::DagId, &["dag_id"]),
     (EventLogOrder::TaskId, &["task_id"]),

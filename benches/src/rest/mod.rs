@@ -275,7 +275,12 @@ async fn measure(bench: &Bench, reps: usize) {
                 floors[at].push(measured);
             }
         }
-        let (measured, _) = bench.measure(bench.clients().await, Gets(Arc::clone(&kinds))).await;
+        let in_turns = Gets(Arc::clone(&kinds));
+        let mut clients = bench.clients().await;
+        for (client, n) in clients.iter_mut().zip(0..) {
+            in_turns.check(in_turns.ask(client, n).await);
+        }
+        let (measured, _) = bench.measure(clients, in_turns).await;
         measured.tell("gets in turns");
         gets.push(measured);
     }
