@@ -13,8 +13,10 @@ use updraft_core::engine::{EngineError, Scheduler, SchedulerParts, SchedulerSett
 use updraft_core::executor::{LocalExecutor, LocalExecutorParts};
 use updraft_core::id::IdSource;
 use updraft_core::log::{LogStore, MemoryLogs};
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{DagRun, Host, TaskEventLog};
 use updraft_core::operator::{CodeTasks, Operator, OperatorInfo, Registry, RenderTemplates, StorageTaskStore};
+use updraft_core::secret::{InvalidKey, Keyring};
 use updraft_core::service::{Actor, Service, ServiceError, Settings, TriggerRequest};
 use updraft_core::storage::{DagRegistration, Storage};
 
@@ -47,12 +49,13 @@ struct Inner {
 }
 
 #[derive(Debug, Clone)]
-struct BuilderSettings {
-    parallelism: usize,
+pub(crate) struct BuilderSettings {
+    pub(crate) parallelism: usize,
     scheduler: SchedulerSettings,
-    dags_are_paused_at_creation: bool,
+    pub(crate) dags_are_paused_at_creation: bool,
+    sensitive_names: Vec<String>,
     #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have folders"))]
-    folders: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
     #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have variables"))]
     dag_env: Vec<String>,
     #[cfg(feature = "director")]
@@ -72,6 +75,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     ids: IdSource,
     dags: Vec<DagBuilder>,
+    secret_keys: Result<Keyring, InvalidKey>,
     settings: BuilderSettings,
 }
 
@@ -87,10 +91,12 @@ impl Default for Builder {
             clock: Arc::new(SystemClock::new()),
             ids: IdSource::from_system(),
             dags: Vec::new(),
+            secret_keys: Ok(Keyring::default()),
             settings: BuilderSettings {
                 parallelism: 32,
                 scheduler: SchedulerSettings::default(),
                 dags_are_paused_at_creation: false,
+                sensitive_names: Vec::new(),
                 folders: Vec::new(),
                 dag_env: Vec::new(),
                 #[cfg(feature = "director")]
@@ -233,6 +239,23 @@ impl Builder {
         self
     }
 
+    /// What passwords, extras and the values of variables are encrypted with where they are kept, each 32 bytes in
+    /// URL-safe base64, as Airflow's Fernet keys are: the first encrypts, all decrypt. Without keys they are kept in the
+    /// clear. [`Service::rotate_secrets`] encrypts all with the first key; `Keyring::make_key` makes one.
+    #[must_use]
+    pub fn secret_keys<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.secret_keys = Keyring::new(keys);
+        self
+    }
+
+    /// Names a part of names whose values are secrets, beside those of Airflow's list (`password`, `token` and so on):
+    /// what has such a name is not shown.
+    #[must_use]
+    pub fn sensitive_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.sensitive_names.push(name.into());
+        self
+    }
+
     /// Which transitions of task instances go to the event log; all by default.
     #[must_use]
     pub fn task_event_log(mut self, log: TaskEventLog) -> Self {
@@ -276,6 +299,8 @@ impl Builder {
         }
         let mut settings = Settings::default();
         settings.dags_are_paused_at_creation = self.settings.dags_are_paused_at_creation;
+        settings.secret_keys = self.secret_keys.map_err(|error| BuildError::Invalid(error.to_string()))?;
+        settings.sensitive_names = SensitiveNames::with(&self.settings.sensitive_names);
         let logs = self.logs.unwrap_or_else(|| logs_beside(storage.as_ref()));
         let service = Service::new(Arc::clone(&storage), logs, self.ids.clone(), settings);
         let inner = Inner {
@@ -342,6 +367,15 @@ impl Updraft {
     pub fn airflow(&self) -> updraft_http_adapter::airflow::AirflowBuilder {
         updraft_http_adapter::airflow::Airflow::builder(self.service().clone(), Arc::clone(&self.inner.clock))
             .scheduler(self.inner.status.clone())
+            .config(crate::config::options(self.storage().as_ref(), &self.inner.settings))
+    }
+
+    /// Airflow's old experimental API over this orchestrator, to be completed with who may call. A host that has clients of it
+    /// mounts it beside the stable one.
+    #[cfg(feature = "airflow")]
+    pub fn airflow_experimental(&self) -> updraft_http_adapter::airflow_experimental::AirflowExperimentalBuilder {
+        let clock = Arc::clone(&self.inner.clock);
+        updraft_http_adapter::airflow_experimental::AirflowExperimental::builder(self.service().clone(), clock)
     }
 
     /// Celery Director's API over this orchestrator, to be completed with who may call. The page size is the first project's
@@ -444,6 +478,11 @@ impl Updraft {
 
     /// Makes the DAGs known that were declared in code.
     async fn register_dags(&self) -> Result<Arc<[DagRegistration]>, StartError> {
+        for built in &self.inner.dags {
+            if let Some(problem) = self.service().unknown_role_of(&built.dag).await? {
+                return Err(StartError::Invalid(problem));
+            }
+        }
         let paused = self.inner.settings.dags_are_paused_at_creation;
         let registrations: Arc<[_]> = self
             .inner
@@ -465,13 +504,15 @@ impl Updraft {
 
     fn scheduler_parts(&self) -> SchedulerParts {
         let inner = &self.inner;
+        let store = StorageTaskStore::new(Arc::clone(&inner.storage), Arc::clone(&inner.clock));
         let executor = LocalExecutor::new(LocalExecutorParts {
             parallelism: inner.settings.parallelism,
             registry: Arc::clone(&inner.registry),
             code: Arc::clone(&inner.code),
             renderer: inner.renderer.clone(),
-            store: Arc::new(StorageTaskStore::new(Arc::clone(&inner.storage), Arc::clone(&inner.clock))),
+            store: Arc::new(store.secret_keys(inner.service.settings().secret_keys.clone())),
             logs: Arc::clone(inner.service.logs()),
+            sensitive_names: inner.service.settings().sensitive_names.clone(),
             clock: Arc::clone(&inner.clock),
         });
         SchedulerParts {

@@ -80,6 +80,8 @@ pub struct FolderWatch {
 #[derive(Debug)]
 struct Known {
     load: FileLoad,
+    /// Whether it is to be read again in any case.
+    is_stale: bool,
     prints: Vec<(PathBuf, Fingerprint)>,
 }
 
@@ -159,6 +161,18 @@ impl FolderWatch {
         }
     }
 
+    /// Whether a scan has found this file.
+    pub fn watches(&self, file: &str) -> bool {
+        self.files.contains_key(Path::new(file))
+    }
+
+    /// The next scan reads this file again, whether it seems to have changed or not.
+    pub fn read_again(&mut self, file: &str) {
+        if let Some(known) = self.files.get_mut(Path::new(file)) {
+            known.is_stale = true;
+        }
+    }
+
     /// Looks at all files and says what has changed since the last scan. A DAG that has become wrong stays as it was,
     /// for as long as its file has problems; it is removed once its file is gone or right without it.
     pub fn scan(&mut self) -> FolderChange {
@@ -169,7 +183,8 @@ impl FolderWatch {
         self.files.retain(|path, _| present.contains(path));
         let mut has_changed = std::mem::take(&mut self.repeats) || self.files.len() != before;
         for path in paths {
-            let unchanged = |known: &Known| known.prints.iter().all(|(path, print)| print.holds(path, now));
+            let unchanged =
+                |known: &Known| !known.is_stale && known.prints.iter().all(|(path, print)| print.holds(path, now));
             if self.files.get(&path).is_some_and(unchanged) {
                 continue;
             }
@@ -179,7 +194,7 @@ impl FolderWatch {
             let load = self.loader.load_file(&path);
             let mut prints = vec![(path.clone(), print)];
             prints.extend(load.also_read.iter().map(|other| (other.clone(), Fingerprint::of(other))));
-            self.files.insert(path, Known { load, prints });
+            self.files.insert(path, Known { load, is_stale: false, prints });
         }
         if has_changed { self.compare() } else { FolderChange::default() }
     }

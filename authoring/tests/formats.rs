@@ -145,7 +145,7 @@ fn what_is_not_run_yet_is_kept() {
                 map_index_template: '{{ task }}'\n      sla: PT1H\n";
     let dag = dag(text);
     assert_eq!(dag.extra["on_failure_callback"], "my.notify");
-    assert_eq!(dag.access_control, Some(json!({"Viewer": ["can_read"]})));
+    assert_eq!(dag.access_control, Some(json!({"Viewer": {"DAGs": ["can_read"]}})));
     assert_eq!(dag.tasks[0].extra["on_success_callback"], json!({"callback": "my.tell", "who": "me"}));
     let each = &dag.tasks[1];
     assert_eq!(each.mapping, Some(json!({"expand": {"bash_command": "list.output"}, "partial": {"env": {"A": "b"}}})));

@@ -13,6 +13,7 @@ use updraft_core::engine::{EngineError, Runnable, Scheduler, SchedulerParts, Sch
 use updraft_core::executor::{LocalExecutor, LocalExecutorParts};
 use updraft_core::id::{DagVersionId, IdSource};
 use updraft_core::log::MemoryLogs;
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{DEFAULT_POOL, DagVersion, RunState, RunType, TaskState};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, StorageTaskStore};
 use updraft_core::storage::{DagRegistration, NewRun, PoolUpdate, RunQuery, Storage, TaskInstanceQuery};
@@ -316,6 +317,7 @@ impl Engine {
             renderer: None,
             store: Arc::new(StorageTaskStore::new(storage.clone(), clock.clone())),
             logs: Arc::new(MemoryLogs::default()),
+            sensitive_names: SensitiveNames::default(),
             clock: Arc::clone(&clock),
         });
         let status = SchedulerStatus::default();

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod airflow;
+pub mod airflow_experimental;
 mod body;
 #[cfg(feature = "director")]
 pub mod director;

@@ -210,7 +210,7 @@ async fn the_event_log_says_who_asked_for_what() {
         ("api.post_dag_run", None, None, r#"{"dag_run_id": "r", "logical_date": "2024-01-01T00:00:00Z"}"#),
         ("api.set_dag_run_note", run, None, r#"{"note": "\u00e9"}"#),
         ("api.set_task_instance_note", run, Some("a"), r#"{"note": "n"}"#),
-        ("api.patch_task_instance", run, Some("a"), r#"{"dry_run": false, "new_state": "skipped"}"#),
+        ("api.patch_task_instance", run, Some("a"), r#"{"new_state": "skipped", "dry_run": false}"#),
         ("api.post_clear_task_instances", None, None, r#"{"dag_run_id": "r", "dry_run": false}"#),
         ("api.clear_dag_run", run, None, r#"{"dry_run": false}"#),
         ("api.update_dag_run_state", run, None, r#"{"state": "success"}"#),
@@ -234,4 +234,21 @@ async fn notes_and_single_instances() {
     assert_eq!(world.call("PATCH", path, json!({"new_state": "success", "dry_run": false})).await.json(), json!({}));
     assert_eq!(world.get(path).await.json()["state"], "success");
     assert_eq!(states(&world, "r").await["c"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_named_before_what_is_missing() {
+    let world = World::new().await;
+    failed_run(&world, "r", "2024-01-01T00:00:00Z").await;
+    for (path, missing) in [("/dags/d/dagRuns/r", "state"), ("/dags/d/dagRuns/r/setNote", "note")] {
+        let refused = |body| async {
+            let answer = world.call("PATCH", path, body).await;
+            assert_eq!(answer.status, 400);
+            answer.json()["detail"].clone()
+        };
+        assert_eq!(refused(json!({"nope": 1})).await, "{'nope': ['Unknown field.']}");
+        assert_eq!(refused(json!({})).await, format!("{{'{missing}': ['Missing data for required field.']}}"));
+    }
+    let answer = world.call("PATCH", "/dags?dag_id_pattern=d&limit=-1", json!({"nope": 1})).await;
+    assert_eq!(answer.json()["title"], "Page limit must be a positive integer");
 }

@@ -86,7 +86,8 @@ async fn director() -> Director {
         storage.register_dags(clock.now(), vec![dag]).await.unwrap();
     }
     let service = Service::new(storage, Arc::new(MemoryLogs::default()), IdSource::from_seed(1), Settings::default());
-    Director::builder(service).authenticator(ByHeader).authorizer(ButSecret(RoleAuthorizer::new())).build()
+    let authorizer = RoleAuthorizer::new(service.clone());
+    Director::builder(service).authenticator(ByHeader).authorizer(ButSecret(authorizer)).build()
 }
 
 async fn send(director: &Director, role: &str, method: &str, path: &str, body: &str) -> (u16, Value) {

@@ -10,6 +10,7 @@ use updraft_core::dag::content_hash;
 use updraft_core::executor::{Attempt, Executor, ExecutorEvent, LocalExecutor, LocalExecutorParts};
 use updraft_core::id::{IdSource, InstanceKey, TaskIx};
 use updraft_core::log::{LogStore, MemoryLogs};
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{
     AttemptPhase, Dag, DagRun, Host, OperatorRef, Param, RunState, RunType, Task, TaskEventLog, Variable,
 };
@@ -83,6 +84,7 @@ impl Bed {
             renderer: Some(Arc::new(TemplateRenderer::new())),
             store: Arc::new(StorageTaskStore::new(storage.clone(), clock.clone())),
             logs: logs.clone(),
+            sensitive_names: SensitiveNames::default(),
             clock,
         });
         let ids = IdSource::from_seed(1);

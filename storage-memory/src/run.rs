@@ -1,6 +1,6 @@
 //! Runs, and what clients do to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use updraft_core::storage::{
 use uuid::Uuid;
 
 use crate::MemoryStorage;
-use crate::dag::Version;
+use crate::dag::{DagEntry, Version};
 use crate::event_log::RunNames;
 use crate::instance::Instance;
 use crate::list::{NoneLast, among, may_read, page, sort};
@@ -128,6 +128,7 @@ impl State {
             }
         }
         changed.sort_unstable();
+        changed.dedup();
         let has_ended = self.existing_run(id)?.record.state.is_finished();
         if let Some(state) = amendment.state.or((amendment.restarts && has_ended).then_some(RunState::Queued)) {
             self.leave(id);
@@ -188,6 +189,9 @@ impl State {
                 if instance.is_live() { TaskState::Restarting } else { TaskState::None }
             }
             InstanceAmendment::Mark { state, only } if only.contains(was) && was != *state => {
+                if was == TaskState::UpForRetry {
+                    instance.archive(now);
+                }
                 if instance.start.get().is_none() || matches!(was, TaskState::None | TaskState::Scheduled) {
                     instance.start = now.into();
                 }
@@ -356,6 +360,26 @@ impl RunStorage for MemoryStorage {
 
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>> {
         Ok(self.lock().list_runs(query))
+    }
+
+    async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>> {
+        let state = self.lock();
+        let known = dag_ids.iter().filter_map(|id| Some((id.clone(), state.dag(id.as_str())?)));
+        let count = |dag: &DagEntry| {
+            let mut counts = BTreeMap::new();
+            for run in dag.runs.iter().filter_map(|&id| state.run(id)) {
+                *counts.entry(run.record.state).or_default() += 1;
+            }
+            counts
+        };
+        Ok(known.map(|(id, dag)| (id, count(dag))).collect())
+    }
+
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>> {
+        let state = self.lock();
+        let dags = state.dag_places.iter().filter(|(id, _)| may_read(readable.as_ref(), id));
+        let latest = dags.filter_map(|(_, &place)| state.dag_at(place)?.by_date.last_key_value());
+        Ok(latest.filter_map(|(_, run)| state.run(*run)).map(|run| DagRun::clone(&run.record)).collect())
     }
 
     async fn amend_runs(

@@ -11,6 +11,9 @@ use crate::error::storage_error;
 /// Number, name and text; numbers grow, and what was released never changes.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "start", include_str!("../migrations/0001_start.sql")),
+    (3, "access", include_str!("../migrations/0003_access.sql")),
+    (4, "dataset", include_str!("../migrations/0004_dataset.sql")),
+    (6, "parsing_request", include_str!("../migrations/0006_parsing_request.sql")),
     (8, "run_by_uid", include_str!("../migrations/0008_run_by_uid.sql")),
 ];
 

@@ -266,6 +266,7 @@ impl PostgresStorage {
                 }
             }
             keys.sort_unstable();
+            keys.dedup();
             changed.push(keys);
             if let Some(run) = runs.get_mut(&amendment.run) {
                 run.amend(now, amendment);
@@ -521,6 +522,9 @@ fn amend_instance(
             true
         }
         InstanceAmendment::Mark { state, only } if only.contains(was) && was != *state => {
+            if was == TaskState::UpForRetry {
+                images.archive(now, place);
+            }
             images.retire(place);
             let Some(image) = images.get_mut(place) else { return false };
             image.due_at = None;

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use updraft::clock::{Clock, SystemClock};
-use updraft::http::access::{BasicAuthenticator, hash_password};
+use updraft::http::access::{BasicAuthenticator, StoredUsers, hash_password};
 use updraft::http::server::{Limits, Server as HttpServer};
 use updraft::log::{LogKey, LogStore, MemoryLogs};
-use updraft::model::User;
+use updraft::service::NewUser;
 use updraft::operator::{Operator, Outcome, TaskContext, TaskError};
 use updraft::postgres::{PostgresSettings, PostgresStorage};
 use updraft::storage::{PageRequest, Storage};
@@ -101,24 +101,19 @@ impl Server {
             }
         }
         let updraft = builder.build().expect("it fits together");
-        let now = clock.now();
-        let user = User {
-            id: 0,
+        let user = NewUser {
             username: "alice".into(),
             email: "alice@localhost".into(),
             first_name: "Alice".into(),
             last_name: "A".into(),
-            active: true,
-            roles: ["Admin".to_owned()].into(),
+            roles: vec!["Admin".to_owned()],
             password_hash: hash_password("secret", updraft.ids()).expect("a hash"),
-            created_on: now,
-            changed_on: now,
         };
         if updraft.storage().user("alice").await.is_err() {
-            updraft.storage().put_user(user).await.expect("a user");
+            updraft.service().put_user(user).await.expect("a user");
         }
         let basic =
-            BasicAuthenticator::new(updraft.storage().clone(), Arc::clone(&clock), updraft.ids()).expect("a gate");
+            BasicAuthenticator::new(StoredUsers::new(updraft.service().clone()), Arc::clone(&clock), updraft.ids()).expect("a gate");
         let apis = [
             updraft.director().anonymous_role("Admin").build(),
             updraft.director().authenticator(basic).per_page(5).build(),

@@ -98,6 +98,7 @@ where
         renderer: Some(Arc::new(Upper)),
         store: Arc::<Store>::clone(&store),
         logs: Arc::<MemoryLogs>::clone(&logs),
+        sensitive_names: SensitiveNames::default(),
         clock: Arc::new(SystemClock::new()),
     });
     Bed { executor, logs, store, dag: Arc::new(dag), ids: IdSource::from_seed(1) }

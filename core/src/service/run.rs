@@ -1,6 +1,7 @@
 //! Runs: trigger, mark, clear, annotate, delete.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
@@ -167,6 +168,37 @@ impl Service {
     /// `NotFound`.
     pub async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun> {
         Ok(self.storage.dag_run_by_uid(uid).await?)
+    }
+
+    /// How many runs of these DAGs are in each state; DAGs that do not exist are left out.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>> {
+        Ok(self.storage.count_runs(dag_ids).await?)
+    }
+
+    /// The run of a DAG that has a logical date.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn dag_run_on(&self, dag_id: &str, logical_date: DateTime<Utc>) -> Result<DagRun> {
+        let query = RunQuery {
+            dag_ids: Some(BTreeSet::from([DagId::from(dag_id)])),
+            logical_date: Range { at_least: Some(logical_date), at_most: Some(logical_date) },
+            page: PageRequest { limit: 1, offset: 0 },
+            ..RunQuery::default()
+        };
+        let found = self.storage.dag_runs(&query).await?.items.pop();
+        found.ok_or_else(|| ServiceError::NotFound(Subject::LogicalDate(dag_id.into(), logical_date)))
+    }
+
+    /// Of each DAG that the caller may see (`None` for all) the run with the latest logical date, by the DAG's id.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>> {
+        Ok(self.storage.latest_runs(readable).await?)
     }
 
     /// A page of runs.

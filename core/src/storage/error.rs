@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::id::RunId;
+use crate::secret::SecretError;
 
 /// What an error is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Subject {
     XCom(String),
     /// A pool, by name.
     Pool(String),
+    /// A dataset, by URI.
+    Dataset(String),
     /// A variable, by key.
     Variable(String),
     /// A connection, by id.
@@ -38,8 +41,12 @@ pub enum Subject {
     ImportError(i64),
     /// A user, by name.
     User(String),
+    /// The user who has an email.
+    Email(String),
     /// A role, by name.
     Role(String),
+    /// A token, by the storage's key; 0 where its text is not known.
+    Token(i64),
     /// The source of DAGs, by file.
     DagSource(String),
 }
@@ -59,11 +66,14 @@ impl Display for Subject {
             }
             Self::XCom(key) => write!(f, "the XCom '{key}'"),
             Self::Pool(name) => write!(f, "the pool '{name}'"),
+            Self::Dataset(uri) => write!(f, "the dataset '{uri}'"),
             Self::Variable(key) => write!(f, "the variable '{key}'"),
             Self::Connection(id) => write!(f, "the connection '{id}'"),
             Self::EventLogEntry(id) => write!(f, "entry {id} of the event log"),
             Self::ImportError(id) => write!(f, "the import error {id}"),
             Self::User(name) => write!(f, "the user '{name}'"),
+            Self::Email(email) => write!(f, "a user with the email '{email}'"),
+            Self::Token(id) => write!(f, "the token {id}"),
             Self::Role(name) => write!(f, "the role '{name}'"),
             Self::DagSource(file) => write!(f, "the source of '{file}'"),
         }
@@ -86,6 +96,9 @@ pub enum StorageError {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The subject is kept encrypted, and cannot be read.
+    #[error("{0} cannot be decrypted: {1}")]
+    Undecipherable(Subject, SecretError),
     /// The scheduler or attempt that writes is no longer the current one.
     #[error("the writer has been replaced")]
     Fenced,

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -120,7 +120,7 @@ pub enum InstanceAmendment {
     },
     /// Sets a finished state, if the state is in `only` and differs: a missing end, or that of a state that was not
     /// finished, is set to now, so is a missing start, or that of a state that was `none` or `scheduled`; a live attempt
-    /// becomes obsolete.
+    /// becomes obsolete. The failed try of an instance that waits for a retry goes to the history.
     Mark {
         /// The new state.
         state: TaskState,
@@ -168,6 +168,13 @@ pub trait RunStorage {
 
     /// A page of runs.
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>>;
+
+    /// How many runs of these DAGs are in each state. DAGs that do not exist are left out, and states without a run.
+    async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>>;
+
+    /// Of each DAG that the caller may see (`None` for all) the run with the latest logical date, by the DAG's id. DAGs without
+    /// runs are left out.
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>>;
 
     /// Changes runs and their instances from outside the engine, all in one step; each run's `version` grows by one, and
     /// its owner is told. Returns the runs as they are then, in the order given, each with the keys of the instances that

@@ -22,6 +22,8 @@ pub(super) fn body(spec: &OperationSpec, headers: &HeaderMap, bytes: &[u8]) -> R
     if !is_json(&content_type) {
         return Err(Problem::not_json(&content_type));
     }
+    // Python's parser takes a mark of the byte order.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let value: Value = serde_json::from_slice(bytes).map_err(|error| {
         // The parser stops at 128 levels, before any code of ours could recurse over them.
         if error.to_string().starts_with("recursion limit") {

@@ -84,8 +84,11 @@ pub struct DirectorBuilder {
 impl Director {
     /// Begins to build the API. Until an authenticator or an anonymous role is set, it refuses everybody.
     pub fn builder(service: Service) -> DirectorBuilder {
-        let gate =
-            Gate { authenticator: Arc::new(Nobody), authorizer: Arc::new(RoleAuthorizer::new()), anonymous_role: None };
+        let gate = Gate {
+            authenticator: Arc::new(Nobody),
+            authorizer: Arc::new(RoleAuthorizer::new(service.clone())),
+            anonymous_role: None,
+        };
         DirectorBuilder { service, gate, base_path: "/api".to_owned(), per_page: PER_PAGE }
     }
 }

@@ -1,6 +1,9 @@
-//! A server in process whose runs are played by hand.
+//! A server whose runs are played by hand.
 
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "a test")]
+
+pub mod contract;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -8,10 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::request::Parts;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
 use serde_json::Value;
-use tower::ServiceExt;
 use updraft_core::clock::{Clock, SimulatedClock};
 use updraft_core::dag::content_hash;
 use updraft_core::id::{IdSource, InstanceKey, TaskIx};
@@ -24,54 +24,63 @@ use updraft_core::storage::{
     Verdict,
 };
 use updraft_http_adapter::access::{AccessError, Authenticator, Principal};
-use updraft_http_adapter::airflow::{Airflow, TokenKey};
+use updraft_http_adapter::airflow::{Airflow, AirflowBuilder, TokenKey};
 use updraft_storage_memory::MemoryStorage;
 
+pub use wire::{Answer, Wire};
+
+/// Takes callers for an administrator, unless they name their roles.
 #[derive(Debug)]
 struct Admin;
 
+/// Whose header `x-roles` names roles, has these; whose names none, is not known.
+pub const ROLES: &str = "x-roles";
+
 #[async_trait]
 impl Authenticator for Admin {
-    async fn authenticate(&self, _: &Parts) -> Result<Option<Principal>, AccessError> {
-        Ok(Some(Principal::named("admin", ["Admin".to_owned()])))
+    async fn authenticate(&self, head: &Parts) -> Result<Option<Principal>, AccessError> {
+        Ok(match head.headers.get(ROLES).map(|roles| roles.to_str().unwrap()) {
+            None => Some(Principal::named("admin", ["Admin".to_owned()])),
+            Some("") => None,
+            Some(roles) => Some(Principal::named("somebody", roles.split(',').map(str::to_owned))),
+        })
     }
 }
 
-/// The API over an embedded storage, and the scheduler that plays runs.
+/// The API over an embedded storage, on a socket, and the scheduler that plays runs.
 pub struct World {
     pub storage: Arc<MemoryStorage>,
     pub logs: Arc<MemoryLogs>,
     pub clock: SimulatedClock,
-    airflow: Airflow,
+    pub service: Service,
+    wire: Wire,
     ids: IdSource,
     session: SchedulerSession,
     sequence: Mutex<u64>,
 }
 
-/// An answer.
-pub struct Answer {
-    pub status: u16,
-    pub content_type: Option<String>,
-    pub text: String,
-}
-
-impl Answer {
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or(Value::Null)
-    }
-}
-
 impl World {
     pub async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    /// With what a test settles of the API; callers are the administrator unless it says otherwise.
+    pub async fn with(settle: impl FnOnce(AirflowBuilder) -> AirflowBuilder) -> Self {
+        Self::with_settings(Settings::default(), settle).await
+    }
+
+    /// With what a test settles of the service, too.
+    pub async fn with_settings(settings: Settings, settle: impl FnOnce(AirflowBuilder) -> AirflowBuilder) -> Self {
         let clock = SimulatedClock::new("2026-11-21T13:07:42.100001Z".parse().unwrap());
         let storage = Arc::new(MemoryStorage::new(Arc::new(clock.clone())));
         let logs = Arc::new(MemoryLogs::default());
         let ids = IdSource::from_seed(1);
-        let service = Service::new(storage.clone(), logs.clone(), ids.clone(), Settings::default());
-        let airflow = Airflow::builder(service, Arc::new(clock.clone()));
-        let airflow = airflow.token_key(TokenKey::from_secret(b"test")).authenticator(Admin).build().unwrap();
+        let service = Service::new(storage.clone(), logs.clone(), ids.clone(), settings);
+        let builder = Airflow::builder(service.clone(), Arc::new(clock.clone()));
+        let builder = builder.token_key(TokenKey::from_secret(b"test")).authenticator(Admin);
+        let wire = Wire::serve(settle(builder).build().unwrap());
         let session = storage.register_scheduler("player", Duration::from_secs(3600), &Host::default()).await.unwrap();
-        Self { storage, logs, clock, airflow, ids, session, sequence: Mutex::new(0) }
+        Self { storage, logs, clock, service, wire, ids, session, sequence: Mutex::new(0) }
     }
 
     /// Makes a DAG known; each task comes with its upstreams.
@@ -87,17 +96,14 @@ impl World {
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         self.clock.advance(Duration::from_millis(7));
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body.as_bytes().to_vec().into())).unwrap();
-        let response: Response<_> =
-            self.airflow.clone().oneshot(request.map(|body: Full<bytes::Bytes>| body)).await.unwrap();
-        let status = response.status().as_u16();
-        let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        Answer { status, content_type, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        self.wire.send(method, path, headers, body).await
+    }
+
+    /// A request of somebody with these roles.
+    pub async fn call_as(&self, roles: &str, method: &str, path: &str, body: &str) -> Answer {
+        let headers = [("accept", "application/json"), ("content-type", "application/json"), (ROLES, roles)];
+        let headers = if body.is_empty() { vec![headers[0], headers[2]] } else { headers.to_vec() };
+        self.send(method, &format!("/api/v1{path}"), &headers, body).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

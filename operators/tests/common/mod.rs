@@ -18,6 +18,7 @@ use updraft_core::clock::{Clock, SystemClock};
 use updraft_core::executor::{Attempt, Executor, ExecutorEvent, LocalExecutor, LocalExecutorParts};
 use updraft_core::id::{AttemptToken, DagVersionId, IdSource, InstanceKey, RunId, TaskIx};
 use updraft_core::log::{LogStore, MemoryLogs};
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{Connection, Dag, DagRun, RunState, RunType, Task, XCom};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, SkipDownstream, TaskError, TaskStore};
 use updraft_core::storage::{StorageError, XComEntry, XComQuery};
@@ -119,6 +120,7 @@ impl Bed {
             renderer: None,
             store: Arc::<Store>::clone(&store),
             logs: Arc::<MemoryLogs>::clone(&logs),
+            sensitive_names: SensitiveNames::default(),
             clock: Arc::new(SystemClock::new()),
         });
         Self { executor, logs, store, dag, conf: json!({}), ids: IdSource::from_seed(1) }

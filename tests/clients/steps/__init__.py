@@ -1,3 +1,25 @@
 """The steps, a file a resource. They use the DAGs of tests/data/airflow-dags only, and none needs another step."""
 
-from steps import dag_runs, dags, event_logs, import_errors, live, mapped, marking, monitoring, pools, task_instances, xcoms  # noqa: F401, E401
+from steps import (  # noqa: F401
+    config,
+    connections,
+    dag_runs,
+    dag_stats,
+    dag_warnings,
+    dags,
+    datasets,
+    event_logs,
+    import_errors,
+    live,
+    mapped,
+    marking,
+    monitoring,
+    plugins,
+    pools,
+    providers,
+    roles,
+    task_instances,
+    users,
+    variables,
+    xcoms,
+)

@@ -261,3 +261,11 @@ def delete(t):
     check(run["dag_run_id"] not in [r["dag_run_id"] for r in runs["dag_runs"]], "its run is gone")
     with t.refused(404, "Dag with id: 'nope' not found"):
         t.dags.delete_dag("nope")
+
+
+@step("parseDagFile: the file is read again, an unknown token", since="2.10.0")
+def reparse(t):
+    token = t.lenient(t.dags.get_dag, "etl_chain")["file_token"]
+    equal(t.dags.reparse_dag_file(token), None, "answer")
+    with t.refused(404, "File not found"):
+        t.dags.reparse_dag_file("bad_token")

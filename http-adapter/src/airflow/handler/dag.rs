@@ -102,12 +102,17 @@ async fn patch_dag(mut call: Call) -> Answer {
 
 async fn patch_dags(mut call: Call) -> Answer {
     let actor = call.actor();
+    let listed = listed(&call).await?;
     let is_paused = read_is_paused(&mut call)?;
     let pattern = match call.query.text("dag_id_pattern") {
         Some("~") => "%",
         pattern => pattern.unwrap_or_default(),
     };
-    let query = DagQuery { dag_id_pattern: Some(pattern.to_owned()), ..listed(&call).await? };
+    let query = DagQuery {
+        dag_id_pattern: Some(pattern.to_owned()),
+        readable: call.permitted(Action::Edit).await?,
+        ..listed
+    };
     let dags = call.service().set_paused_many(&query, is_paused, &actor).await?;
     let shown: Vec<_> = dags.items.iter().map(show).collect();
     Ok(Reply::json(&json!({"dags": shown, "total_entries": dags.total})))

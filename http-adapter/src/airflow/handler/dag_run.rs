@@ -10,6 +10,7 @@ use updraft_core::python;
 use updraft_core::service::{ServiceError, TriggerRequest};
 use updraft_core::storage::{Page, PageRequest, Range, RunOrder, RunQuery, Subject};
 
+use super::dataset;
 use super::task_instance::references;
 use crate::access::{Action, Resource};
 use crate::airflow::call::Call;
@@ -144,16 +145,21 @@ async fn get_dag_run(call: Call) -> Answer {
 }
 
 async fn find_run(call: &Call, dag_id: &str, run_id: &str) -> Result<DagRun, Problem> {
-    call.service().dag_run(dag_id, run_id).await.map_err(|error| match error {
-        ServiceError::NotFound(_) => Problem::not_found("DAGRun not found", Some(no_run(dag_id, run_id))),
-        error => error.into(),
-    })
+    call.service().dag_run(dag_id, run_id).await.map_err(|error| no_such_run(error, dag_id, run_id))
 }
 
-/// No run is caused by datasets yet.
+fn no_such_run(error: ServiceError, dag_id: &str, run_id: &str) -> Problem {
+    match error {
+        ServiceError::NotFound(_) => Problem::not_found("DAGRun not found", Some(no_run(dag_id, run_id))),
+        error => error.into(),
+    }
+}
+
 async fn get_upstream_dataset_events(call: Call) -> Answer {
-    find_run(&call, call.path_text("dag_id"), call.path_text("dag_run_id")).await?;
-    Ok(Reply::json(&json!({"dataset_events": [], "total_entries": 0})))
+    let (dag_id, run_id) = (call.path_text("dag_id"), call.path_text("dag_run_id"));
+    let events = call.service().upstream_dataset_events(dag_id, run_id).await;
+    let events = events.map_err(|error| no_such_run(error, dag_id, run_id))?;
+    Ok(Reply::json(&dataset::show_events(&events, events.len() as u64)))
 }
 
 async fn post_dag_run(mut call: Call) -> Answer {
@@ -286,7 +292,6 @@ async fn update_dag_run_state(mut call: Call) -> Answer {
     let actor = call.actor();
     let body = call.body_members();
     let mut errors = FieldErrors::default();
-    errors.add_missing(&body, &["state"]);
     errors.add_unknown(&body, &["state"]);
     errors.check()?;
     let state = body.get("state").and_then(Value::as_str).and_then(|text| text.parse::<RunState>().ok());
@@ -320,10 +325,10 @@ async fn set_dag_run_note(mut call: Call) -> Answer {
     let body = call.body_members();
     let mut errors = FieldErrors::default();
     check_note_length(&body, &mut errors);
-    errors.add_missing(&body, &["note"]);
     errors.add_unknown(&body, &["note"]);
     errors.check()?;
-    let note = body.get("note").and_then(Value::as_str).map(str::to_owned);
+    let missing_note = || FieldErrors::one("note", "Missing data for required field.").into_problem();
+    let note = body.get("note").ok_or_else(missing_note)?.as_str().map(str::to_owned);
     let run = call.service().set_run_note(&dag_id, &run_id, note, &actor).await.map_err(not_found_titled(missing))?;
     Ok(Reply::json(&Value::Object(show_run(&run))))
 }
