@@ -267,7 +267,7 @@ pub async fn dataset_event_queries_agree_with_a_naive_filter(trial: &dyn Trial) 
         let source = (index % 4 > 0).then(|| DatasetEventSource {
             dag_id: format!("d{}", index % 3).into(),
             task_id: format!("t{}", index % 2).into(),
-            run_id: format!("r{}", index % 5).into(),
+            run_id: format!("r{}", index % 5),
             map_index: index % 3 - 1,
         });
         let event = NewDatasetEvent {
