@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 use updraft_core::clock::Clock;
 use updraft_core::dag::DagBuilder;
 use updraft_core::id::IdSource;
-use updraft_core::model::{Pool, User};
+use updraft_core::model::Pool;
 use updraft_core::operator::{Outcome, Registry};
-use updraft_core::service::{DagDeclaration, Service, Settings};
+use updraft_core::service::{DagDeclaration, NewUser, Service, Settings};
 use updraft_core::storage::Storage;
-use updraft_http_adapter::access::{BasicAuthenticator, hash_password};
+use updraft_http_adapter::access::{BasicAuthenticator, StoredUsers, hash_password};
 use updraft_http_adapter::airflow::Airflow;
 use updraft_http_adapter::server::{Limits, Server};
 use updraft_storage_postgres::{PostgresSettings, PostgresStorage};
@@ -230,7 +230,7 @@ pub async fn run(clock: Arc<dyn Clock>, reps: usize) {
     fill(&database).await;
     eprintln!("filled in {} s", (clock.monotonic() - begin).as_secs());
 
-    let authenticator = BasicAuthenticator::new(shared, Arc::clone(&clock), &ids).expect("an authenticator");
+    let authenticator = BasicAuthenticator::new(StoredUsers::new(service.clone()), Arc::clone(&clock), &ids).expect("an authenticator");
     let api = Airflow::builder(service, Arc::clone(&clock)).authenticator(authenticator).build().expect("an API");
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = Server::bind(listen, Limits::default(), Arc::clone(&clock)).await.expect("a port is free");
@@ -329,20 +329,15 @@ async fn prepare(service: &Service, ids: &IdSource) {
         DagDeclaration::from(built.dag)
     });
     service.register(declarations.collect()).await.expect("DAGs can be registered");
-    let now = storage.now().await.expect("the database tells the time");
-    let user = User {
-        id: 0,
+    let user = NewUser {
         username: USER.into(),
         email: "reader@localhost".into(),
         first_name: "R".into(),
         last_name: "Eader".into(),
-        active: true,
-        roles: ["Admin".to_owned()].into(),
+        roles: vec!["Admin".to_owned()],
         password_hash: hash_password(PASSWORD, ids).expect("a password"),
-        created_on: now,
-        changed_on: now,
     };
-    storage.put_user(user).await.expect("a user can be stored");
+    service.put_user(user).await.expect("a user can be stored");
 }
 
 async fn fill(database: &Database) {

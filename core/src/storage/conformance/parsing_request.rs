@@ -20,7 +20,7 @@ pub async fn a_parsing_request_is_taken_once(trial: &dyn Trial) {
     let mut taken = [one.unwrap(), other.unwrap()].concat();
     taken.sort();
     assert_eq!(taken, ["/dags/a.yaml", "/dags/b.yaml"], "each is taken by one");
-    assert_eq!(storage.parsing_requests().await.unwrap(), [long.clone()]);
+    assert_eq!(storage.parsing_requests().await.unwrap(), std::slice::from_ref(&long));
     assert!(storage.request_parsing(at(4), "/dags/b.yaml").await.unwrap(), "it may be asked for again");
-    assert_eq!(storage.take_parsing_requests(&[long.clone()]).await.unwrap(), [long]);
+    assert_eq!(storage.take_parsing_requests(std::slice::from_ref(&long)).await.unwrap(), [long]);
 }
