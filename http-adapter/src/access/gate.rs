@@ -89,8 +89,8 @@ impl Gate {
                 return Err(Refusal::Forbidden);
             }
             let mut permitted = self.authorizer.permits(&principal, action, resource, dag).await?;
-            if !permitted && matches!(access, Access::Dag(_)) && dag.is_none() {
-                // A list of DAGs is for everybody who may do this to one of them; it shows no others.
+            if !permitted && resource == Resource::Dags && dag.is_none() {
+                // What names no DAG is for everybody who may do this to one of them; it shows no others.
                 permitted = match self.authorizer.dags(&principal, action).await? {
                     Dags::All => true,
                     Dags::Only(ids) => !ids.is_empty(),
