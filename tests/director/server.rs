@@ -12,9 +12,9 @@ use updraft::clock::{Clock, SystemClock};
 use updraft::http::access::{BasicAuthenticator, StoredUsers, hash_password};
 use updraft::http::server::{Limits, Server as HttpServer};
 use updraft::log::{LogKey, LogStore, MemoryLogs};
-use updraft::service::NewUser;
 use updraft::operator::{Operator, Outcome, TaskContext, TaskError};
 use updraft::postgres::{PostgresSettings, PostgresStorage};
+use updraft::service::NewUser;
 use updraft::storage::{PageRequest, Storage};
 use updraft::{MemoryStorage, Running, Updraft};
 use updraft_test_postgres::{Cluster, Database};
@@ -113,7 +113,8 @@ impl Server {
             updraft.service().put_user(user).await.expect("a user");
         }
         let basic =
-            BasicAuthenticator::new(StoredUsers::new(updraft.service().clone()), Arc::clone(&clock), updraft.ids()).expect("a gate");
+            BasicAuthenticator::new(StoredUsers::new(updraft.service().clone()), Arc::clone(&clock), updraft.ids())
+                .expect("a gate");
         let apis = [
             updraft.director().anonymous_role("Admin").build(),
             updraft.director().authenticator(basic).per_page(5).build(),

@@ -230,7 +230,8 @@ pub async fn run(clock: Arc<dyn Clock>, reps: usize) {
     fill(&database).await;
     eprintln!("filled in {} s", (clock.monotonic() - begin).as_secs());
 
-    let authenticator = BasicAuthenticator::new(StoredUsers::new(service.clone()), Arc::clone(&clock), &ids).expect("an authenticator");
+    let authenticator =
+        BasicAuthenticator::new(StoredUsers::new(service.clone()), Arc::clone(&clock), &ids).expect("an authenticator");
     let api = Airflow::builder(service, Arc::clone(&clock)).authenticator(authenticator).build().expect("an API");
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = Server::bind(listen, Limits::default(), Arc::clone(&clock)).await.expect("a port is free");

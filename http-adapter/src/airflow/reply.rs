@@ -69,7 +69,11 @@ impl Reply {
 
     /// 403 that a handler explains itself.
     pub(crate) fn forbidden_page(text: &str) -> Self {
-        Self { status: StatusCode::FORBIDDEN, content_type: "text/html; charset=utf-8", body: text.as_bytes().to_vec().into() }
+        Self {
+            status: StatusCode::FORBIDDEN,
+            content_type: "text/html; charset=utf-8",
+            body: text.as_bytes().to_vec().into(),
+        }
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {

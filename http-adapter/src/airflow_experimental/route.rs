@@ -71,7 +71,8 @@ impl Call {
 
     /// The caller with the request, for the event log.
     pub(super) fn actor(&self, body: &Value) -> Actor {
-        let request = audit::extra("", &self.path, &Parameters::default(), body, &self.service.settings().sensitive_names);
+        let request =
+            audit::extra("", &self.path, &Parameters::default(), body, &self.service.settings().sensitive_names);
         Actor::new(self.principal.name.clone()).through("experimental").with_request(request)
     }
 
