@@ -285,7 +285,7 @@ async fn who_goes_on_failing_has_to_wait() {
     let world = World::new().await;
     let airflow = airflow(&world);
     world.call("POST", "/users", ann()).await;
-    for _ in 0..10 {
+    for _ in 0..100 {
         assert_eq!(ask(&airflow, "GET", "/pools", &basic("ann", "wrong")).await.0, 401);
     }
     assert_eq!(ask(&airflow, "GET", "/pools", &basic("ann", "wrong")).await, (429, Some("1".to_owned())));

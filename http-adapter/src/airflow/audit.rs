@@ -62,7 +62,7 @@ pub(crate) fn extra(
             // A variable's key is the name of its value.
             ("variable", "value", value) => {
                 let key = body.and_then(|body| body.get("key")).and_then(Value::as_str).unwrap_or_default();
-                names.redact(key, value.clone())
+                without_inner_secrets(names.redact(key, value.clone()), names)
             }
             ("variable", _, value) => value.clone(),
             ("connection", "extra", Value::String(text)) if !text.is_empty() => {
@@ -73,6 +73,13 @@ pub(crate) fn extra(
         extra.insert(name.clone(), shown);
     }
     json::dumps_unsorted(&Value::Object(extra))
+}
+
+/// A text that is JSON has names of its own; it stays as it is where nothing in it is secret.
+fn without_inner_secrets(value: Value, names: &SensitiveNames) -> Value {
+    let Some(inner) = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return value };
+    let shown = names.redact("", inner.clone());
+    if shown == inner { value } else { json::dumps_unsorted(&shown).into() }
 }
 
 /// What a query holds is text.
@@ -128,6 +135,11 @@ mod tests {
             ("connection.edit", json!({}), r#"{"connection_id": "c"}"#),
             ("variable.edit", json!({"key": "k", "value": "v"}), r#"{"key": "k", "value": "v"}"#),
             ("variable.create", json!({"value": "v", "key": "my_token"}), r#"{"value": "***", "key": "my_token"}"#),
+            (
+                "variable.create",
+                json!({"key": "k", "value": r#"{"host":"h","token":"x"}"#}),
+                r#"{"key": "k", "value": "{\"host\": \"h\", \"token\": \"***\"}"}"#,
+            ),
         ] {
             assert_eq!(shown(event, body), expected, "{event}");
         }

@@ -132,11 +132,12 @@ impl From<Refusal> for Problem {
 impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         tracing::warn!(%error, "access could not be decided");
-        let retry_after = match error {
-            AccessError::Busy { retry_after } => retry_after.as_secs(),
-            _ => 1,
+        let (status, retry_after) = match error {
+            AccessError::Busy { retry_after } => (StatusCode::SERVICE_UNAVAILABLE, retry_after.as_secs()),
+            AccessError::Throttled { retry_after } => (StatusCode::TOO_MANY_REQUESTS, retry_after.as_secs()),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, 1),
         };
-        Self::later(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), retry_after.max(1))
+        Self::later(status, &error.to_string(), retry_after.max(1))
     }
 }
 

@@ -182,7 +182,7 @@ fn show(connection: &Connection, names: &SensitiveNames) -> Value {
 
 fn show_extra(extra: &str, names: &SensitiveNames) -> String {
     match names.redact_extra(extra) {
-        Some(extra) => json::dumps(&extra),
+        Some(extra) => json::dumps_unsorted(&extra),
         // Python may read what is no JSON here, as NaN, and would know what to hide in it.
         None if extra.trim_start().starts_with(['{', '[']) && names.is_sensitive(extra) => MASK.to_owned(),
         None => extra.to_owned(),
