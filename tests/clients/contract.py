@@ -24,11 +24,17 @@ GENERIC = ["400", "401", "403", "404", "405", "415"]
 PROBLEM = "application/problem+json"
 # An answer in no acceptable form has no form.
 UNACCEPTABLE = ("406", "text/html")
-CONFLICTS = ["post_connection", "post_pool", "post_role"]
+CONFLICTS = ["patch_user", "post_connection", "post_pool", "post_role"]
 # Refused by a line of plain text.
 PLAIN = {"test_connection": ("403", "text/html")}
 # Members of problems that are null in real answers: the text is in one of them, and the other has none.
 NULLS = ["title", "detail"]
+# Airflow takes users without a name, and then shows them.
+NAMES = ["first_name", "last_name", "username", "email"]
+# Rules that came after 2.2.
+RULES = ["all_skipped", "one_done", "always", "all_done_setup_success"]
+# What takes users away is tried last: once the caller is gone, nothing but refusals could be seen.
+LAST = "^(delete_user|patch_user)$"
 # The document of 2.2 turned the words of this type round.
 TYPES = {"plain/text": "text/plain"}
 
@@ -86,6 +92,11 @@ def amend(document):
     for member in NULLS:
         parts["schemas"]["Error"]["properties"][member]["nullable"] = True
     error = {"$ref": "#/components/schemas/Error"}
+    for schema in ("User", "UserCollectionItem"):
+        for part in [parts["schemas"].get(schema, {}), *parts["schemas"].get(schema, {}).get("allOf", [])]:
+            for name in NAMES:
+                part.get("properties", {}).get(name, {}).pop("minLength", None)
+    parts["schemas"]["TriggerRule"]["enum"] += RULES
     problem = {"description": "A problem.", "content": {PROBLEM: {"schema": error}}}
     for response in parts["responses"].values():
         response["content"] = problem["content"]
@@ -144,12 +155,15 @@ def main():
             "--continue-on-failure",
         ]  # fmt: skip
         if args.only:
-            command += ["--include-operation-id-regex", args.only]
+            selections = [["--include-operation-id-regex", args.only]]
+        else:
+            selections = [["--exclude-operation-id-regex", LAST], ["--include-operation-id-regex", LAST]]
         try:
-            return subprocess.run(command, cwd=folder, timeout=args.patience).returncode
+            codes = [subprocess.run(command + s, cwd=folder, timeout=args.patience).returncode for s in selections]
         except subprocess.TimeoutExpired:
             print("it did not end within %d s" % args.patience, file=sys.stderr)
             return 1
+        return max(codes, key=bool)
 
 
 if __name__ == "__main__":
