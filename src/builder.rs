@@ -13,8 +13,10 @@ use updraft_core::engine::{EngineError, Scheduler, SchedulerParts, SchedulerSett
 use updraft_core::executor::{LocalExecutor, LocalExecutorParts};
 use updraft_core::id::IdSource;
 use updraft_core::log::{LogStore, MemoryLogs};
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{DagRun, Host, TaskEventLog};
 use updraft_core::operator::{CodeTasks, Operator, OperatorInfo, Registry, RenderTemplates, StorageTaskStore};
+use updraft_core::secret::{InvalidKey, Keyring};
 use updraft_core::service::{Actor, Service, ServiceError, Settings, TriggerRequest};
 use updraft_core::storage::{DagRegistration, Storage};
 
@@ -40,19 +42,25 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: IdSource,
     dags: Vec<BuiltDag>,
+    #[cfg(feature = "director")]
+    workers: updraft_operators::director::DirectorWorkers,
     settings: BuilderSettings,
     status: SchedulerStatus,
 }
 
 #[derive(Debug, Clone)]
-struct BuilderSettings {
-    parallelism: usize,
+pub(crate) struct BuilderSettings {
+    pub(crate) parallelism: usize,
     scheduler: SchedulerSettings,
-    dags_are_paused_at_creation: bool,
+    pub(crate) dags_are_paused_at_creation: bool,
+    sensitive_names: Vec<String>,
     #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have folders"))]
-    folders: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
     #[cfg_attr(not(feature = "yaml"), allow(dead_code, reason = "only DAG files have variables"))]
     dag_env: Vec<String>,
+    #[cfg(feature = "director")]
+    projects: Vec<PathBuf>,
+    queues: Option<Arc<BTreeSet<String>>>,
 }
 
 /// Puts an [`Updraft`] together.
@@ -62,9 +70,12 @@ pub struct Builder {
     logs: Option<Arc<dyn LogStore>>,
     registry: Registry,
     renderer: Option<Arc<dyn RenderTemplates>>,
+    #[cfg(feature = "director")]
+    operators: updraft_operators::OperatorsConfig,
     clock: Arc<dyn Clock>,
     ids: IdSource,
     dags: Vec<DagBuilder>,
+    secret_keys: Result<Keyring, InvalidKey>,
     settings: BuilderSettings,
 }
 
@@ -75,15 +86,22 @@ impl Default for Builder {
             logs: None,
             registry: Registry::default(),
             renderer: None,
+            #[cfg(feature = "director")]
+            operators: updraft_operators::OperatorsConfig::default(),
             clock: Arc::new(SystemClock::new()),
             ids: IdSource::from_system(),
             dags: Vec::new(),
+            secret_keys: Ok(Keyring::default()),
             settings: BuilderSettings {
                 parallelism: 32,
                 scheduler: SchedulerSettings::default(),
                 dags_are_paused_at_creation: false,
+                sensitive_names: Vec::new(),
                 folders: Vec::new(),
                 dag_env: Vec::new(),
+                #[cfg(feature = "director")]
+                projects: Vec::new(),
+                queues: None,
             },
         }
     }
@@ -133,6 +151,33 @@ impl Builder {
         self
     }
 
+    /// Adds a Celery Director project: the folder with its `workflows.yml`, which is watched while the scheduler runs. Tasks
+    /// are operators that were registered by their names ([`Builder::director_task`]), or functions of the folder's
+    /// `tasks/`, which are run by the Python interpreter of [`Builder::builtin_operators`].
+    #[cfg(feature = "director")]
+    #[must_use]
+    pub fn director_project(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.settings.projects.push(folder.into());
+        self
+    }
+
+    /// Adds a task that workflows may name.
+    #[cfg(feature = "director")]
+    #[must_use]
+    pub fn director_task(mut self, name: &str, operator: impl Operator + 'static) -> Self {
+        let task = updraft_operators::director::DirectorTask::new(operator);
+        self.registry.register(OperatorInfo::new(name), task);
+        self
+    }
+
+    /// Names a queue that this process serves; all by default. It runs the runs of DAGs whose tasks are all in such queues.
+    #[must_use]
+    pub fn queue(mut self, name: impl Into<String>) -> Self {
+        let queues = self.settings.queues.get_or_insert_default();
+        Arc::make_mut(queues).insert(name.into());
+        self
+    }
+
     /// Names an environment variable that DAG files may use as `$NAME`; `*` allows all.
     #[cfg(feature = "yaml")]
     #[must_use]
@@ -152,6 +197,8 @@ impl Builder {
     #[cfg(feature = "operators")]
     #[must_use]
     pub fn builtin_operators(mut self, config: updraft_operators::OperatorsConfig) -> Self {
+        #[cfg(feature = "director")]
+        self.operators.clone_from(&config);
         updraft_operators::register_all(&mut self.registry, config);
         self.renderer = Some(Arc::new(updraft_operators::TemplateRenderer::new()));
         self
@@ -192,6 +239,23 @@ impl Builder {
         self
     }
 
+    /// What passwords, extras and the values of variables are encrypted with where they are kept, each 32 bytes in
+    /// URL-safe base64, as Airflow's Fernet keys are: the first encrypts, all decrypt. Without keys they are kept in the
+    /// clear. [`Service::rotate_secrets`] encrypts all with the first key; `Keyring::make_key` makes one.
+    #[must_use]
+    pub fn secret_keys<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.secret_keys = Keyring::new(keys);
+        self
+    }
+
+    /// Names a part of names whose values are secrets, beside those of Airflow's list (`password`, `token` and so on):
+    /// what has such a name is not shown.
+    #[must_use]
+    pub fn sensitive_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.sensitive_names.push(name.into());
+        self
+    }
+
     /// Which transitions of task instances go to the event log; all by default.
     #[must_use]
     pub fn task_event_log(mut self, log: TaskEventLog) -> Self {
@@ -203,7 +267,8 @@ impl Builder {
     ///
     /// # Errors
     /// A DAG is wrong, two have the same id, or there is no storage.
-    pub fn build(self) -> Result<Updraft, BuildError> {
+    #[cfg_attr(not(feature = "director"), allow(unused_mut, reason = "only projects add operators"))]
+    pub fn build(mut self) -> Result<Updraft, BuildError> {
         if self.settings.parallelism == 0 {
             return Err(BuildError::Invalid("a parallelism of 0 would never run anything".into()));
         }
@@ -217,6 +282,10 @@ impl Builder {
             #[cfg(not(feature = "memory"))]
             None => return Err(BuildError::NoStorage),
         };
+        #[cfg(feature = "director")]
+        let workers = updraft_operators::director::DirectorWorkers::new(self.operators, Arc::clone(&self.clock));
+        #[cfg(feature = "director")]
+        updraft_operators::director::register(&mut self.registry, workers.clone());
         let code = CodeTasks::default();
         let mut ids = BTreeSet::new();
         let mut dags = Vec::with_capacity(self.dags.len());
@@ -230,6 +299,8 @@ impl Builder {
         }
         let mut settings = Settings::default();
         settings.dags_are_paused_at_creation = self.settings.dags_are_paused_at_creation;
+        settings.secret_keys = self.secret_keys.map_err(|error| BuildError::Invalid(error.to_string()))?;
+        settings.sensitive_names = SensitiveNames::with(&self.settings.sensitive_names);
         let logs = self.logs.unwrap_or_else(|| logs_beside(storage.as_ref()));
         let service = Service::new(Arc::clone(&storage), logs, self.ids.clone(), settings);
         let inner = Inner {
@@ -241,6 +312,8 @@ impl Builder {
             clock: self.clock,
             ids: self.ids,
             dags,
+            #[cfg(feature = "director")]
+            workers,
             settings: self.settings,
             status: SchedulerStatus::default(),
         };
@@ -294,6 +367,38 @@ impl Updraft {
     pub fn airflow(&self) -> updraft_http_adapter::airflow::AirflowBuilder {
         updraft_http_adapter::airflow::Airflow::builder(self.service().clone(), Arc::clone(&self.inner.clock))
             .scheduler(self.inner.status.clone())
+            .config(crate::config::options(self.storage().as_ref(), &self.inner.settings))
+    }
+
+    /// Airflow's old experimental API over this orchestrator, to be completed with who may call. A host that has clients of it
+    /// mounts it beside the stable one.
+    #[cfg(feature = "airflow")]
+    pub fn airflow_experimental(&self) -> updraft_http_adapter::airflow_experimental::AirflowExperimentalBuilder {
+        let clock = Arc::clone(&self.inner.clock);
+        updraft_http_adapter::airflow_experimental::AirflowExperimental::builder(self.service().clone(), clock)
+    }
+
+    /// Celery Director's API over this orchestrator, to be completed with who may call. The page size is the first project's
+    /// `DIRECTOR_WORKFLOWS_PER_PAGE`.
+    #[cfg(feature = "director")]
+    pub fn director(&self) -> updraft_http_adapter::director::DirectorBuilder {
+        let api = updraft_http_adapter::director::Director::builder(self.service().clone());
+        let size =
+            self.projects().next().and_then(|project| project.setting("WORKFLOWS_PER_PAGE")?.trim().parse().ok());
+        match size {
+            Some(size) => api.per_page(size),
+            None => api,
+        }
+    }
+
+    #[cfg(feature = "director")]
+    fn projects(&self) -> impl Iterator<Item = updraft_authoring::director::Project> {
+        let inner = &self.inner;
+        inner.settings.projects.iter().map(|folder| {
+            let functions = Arc::new(crate::director::Functions(inner.workers.clone()));
+            let (registry, clock) = (Arc::clone(&inner.registry), Arc::clone(&inner.clock));
+            updraft_authoring::director::Project::new(folder, registry, functions, clock)
+        })
     }
 
     /// Where time comes from.
@@ -324,13 +429,19 @@ impl Updraft {
             loops.spawn(supervise("DAGs", Arc::clone(&inner.clock), down.clone(), report));
         }
         #[cfg(feature = "yaml")]
-        if !inner.settings.folders.is_empty() {
-            let folders = self.folders();
+        for folders in self.folders() {
             crate::folder::scan(&folders, &inner.service).await?;
             let (clock, service, stopped) = (Arc::clone(&inner.clock), inner.service.clone(), stopped.clone());
             let watch =
                 move || crate::folder::watch(folders.clone(), service.clone(), Arc::clone(&clock), stopped.clone());
             loops.spawn(supervise("DAG files", Arc::clone(&inner.clock), down.clone(), watch));
+        }
+        #[cfg(feature = "director")]
+        if !inner.settings.projects.is_empty() {
+            let (clock, service, stopped) = (Arc::clone(&inner.clock), inner.service.clone(), stopped.clone());
+            let clean =
+                move || crate::director::keep_to_retention(service.clone(), Arc::clone(&clock), stopped.clone());
+            loops.spawn(supervise("retention", Arc::clone(&inner.clock), down.clone(), clean));
         }
         let updraft = self.clone();
         let schedule = move || {
@@ -367,6 +478,11 @@ impl Updraft {
 
     /// Makes the DAGs known that were declared in code.
     async fn register_dags(&self) -> Result<Arc<[DagRegistration]>, StartError> {
+        for built in &self.inner.dags {
+            if let Some(problem) = self.service().unknown_role_of(&built.dag).await? {
+                return Err(StartError::Invalid(problem));
+            }
+        }
         let paused = self.inner.settings.dags_are_paused_at_creation;
         let registrations: Arc<[_]> = self
             .inner
@@ -388,19 +504,25 @@ impl Updraft {
 
     fn scheduler_parts(&self) -> SchedulerParts {
         let inner = &self.inner;
+        let store = StorageTaskStore::new(Arc::clone(&inner.storage), Arc::clone(&inner.clock));
         let executor = LocalExecutor::new(LocalExecutorParts {
             parallelism: inner.settings.parallelism,
             registry: Arc::clone(&inner.registry),
             code: Arc::clone(&inner.code),
             renderer: inner.renderer.clone(),
-            store: Arc::new(StorageTaskStore::new(Arc::clone(&inner.storage), Arc::clone(&inner.clock))),
+            store: Arc::new(store.secret_keys(inner.service.settings().secret_keys.clone())),
             logs: Arc::clone(inner.service.logs()),
+            sensitive_names: inner.service.settings().sensitive_names.clone(),
             clock: Arc::clone(&inner.clock),
         });
         SchedulerParts {
             storage: Arc::clone(&inner.storage) as _,
             executor: Arc::new(executor),
-            runnable: Arc::new(Registered { registry: Arc::clone(&inner.registry), code: Arc::clone(&inner.code) }),
+            runnable: Arc::new(Registered {
+                registry: Arc::clone(&inner.registry),
+                code: Arc::clone(&inner.code),
+                queues: inner.settings.queues.clone(),
+            }),
             clock: Arc::clone(&inner.clock),
             ids: inner.ids.clone(),
             status: inner.status.clone(),
@@ -408,14 +530,21 @@ impl Updraft {
     }
 
     #[cfg(feature = "yaml")]
-    fn folders(&self) -> crate::folder::Folders {
+    fn folders(&self) -> Vec<crate::folder::Folders> {
         let inner = &self.inner;
+        let paused = inner.settings.dags_are_paused_at_creation;
         let mut loader = updraft_authoring::Loader::new(Arc::clone(&inner.registry), Arc::clone(&inner.clock))
             .allow_env(inner.settings.dag_env.iter().cloned());
         for folder in &inner.settings.folders {
             loader = loader.folder(folder);
         }
-        crate::folder::Folders::new(loader, inner.settings.dags_are_paused_at_creation)
+        let mut watched = Vec::new();
+        if !inner.settings.folders.is_empty() {
+            watched.push(crate::folder::Folders::new(loader, paused));
+        }
+        #[cfg(feature = "director")]
+        watched.extend(self.projects().map(|project| crate::folder::Folders::new(project, paused)));
+        watched
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) async fn report(
     mut stopped: watch::Receiver<Option<Duration>>,
 ) -> Result<(), StorageError> {
     let dag_ids: Vec<DagId> = declared.iter().map(|registration| registration.dag.dag_id.clone()).collect();
+    let filelocs: Vec<String> = declared.iter().map(|registration| registration.dag.fileloc.clone()).collect();
     loop {
         tokio::select! {
             // Told to stop, or the handle is gone.
@@ -27,6 +28,8 @@ pub(crate) async fn report(
         }
         let round = async {
             let now = storage.now().await?;
+            // Code is not read again. Clients who asked for it see the time of the report.
+            storage.take_parsing_requests(&filelocs).await?;
             let forgotten = storage.report_dags(now, &dag_ids).await?;
             let is_forgotten = |declared: &&DagRegistration| forgotten.contains(&declared.dag.dag_id);
             let again: Vec<_> = declared.iter().filter(is_forgotten).cloned().collect();

@@ -1,6 +1,7 @@
 //! What building and starting can fail with.
 
 use updraft_core::dag::DagError;
+use updraft_core::service::ServiceError;
 use updraft_core::storage::StorageError;
 
 /// Why an [`Updraft`](crate::Updraft) cannot be built.
@@ -28,4 +29,16 @@ pub enum StartError {
     /// The storage failed.
     #[error("the storage failed")]
     Storage(#[from] StorageError),
+    /// A DAG cannot be made known.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<ServiceError> for StartError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Storage(error) => error.into(),
+            error => Self::Invalid(error.to_string()),
+        }
+    }
 }

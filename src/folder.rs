@@ -1,19 +1,19 @@
 //! DAG files: loaded at the start, and again when they change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use updraft_authoring::{FolderChange, FolderWatch, Loader};
+use updraft_authoring::{DagFiles, FolderChange, FolderWatch};
 use updraft_core::clock::Clock;
 use updraft_core::id::DagId;
-use updraft_core::service::Service;
-use updraft_core::storage::StorageError;
+use updraft_core::service::{Service, ServiceError};
+use updraft_core::storage::{DagRegistration, StorageError};
 
 use crate::declared::REPORT_INTERVAL;
 
-/// How often files are looked at.
+/// How often files are looked at, and clients' wishes to have them read again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The watched folders. Clones share what is known of the files.
@@ -30,11 +30,15 @@ struct Work {
     unapplied: Option<FolderChange>,
     /// DAGs that no file declares any more, and that others may still declare.
     leaving: BTreeSet<DagId>,
+    /// DAGs that name a role which does not exist, each with its file and what is said of it.
+    refused: BTreeMap<DagId, (String, String)>,
+    /// The import errors that files have by themselves.
+    own_errors: BTreeMap<String, String>,
 }
 
 impl Folders {
-    pub(crate) fn new(loader: Loader, paused_upon_creation: bool) -> Self {
-        let watch = FolderWatch::new(loader, paused_upon_creation);
+    pub(crate) fn new(files: impl DagFiles + 'static, paused_upon_creation: bool) -> Self {
+        let watch = FolderWatch::new(files, paused_upon_creation);
         Self { watch: Arc::new(Mutex::new(watch)), work: Arc::default() }
     }
 
@@ -46,8 +50,8 @@ impl Folders {
 /// Looks at the files once, and takes over what has changed. A change that the storage could not take is taken over first.
 pub(crate) async fn scan(folders: &Folders, service: &Service) -> Result<(), StorageError> {
     let mut work = folders.work.lock().await;
-    let Work { unapplied, leaving } = &mut *work;
-    let change = match unapplied.take() {
+    let work = &mut *work;
+    let change = match work.unapplied.take() {
         Some(change) => change,
         None => {
             let folders = folders.clone();
@@ -55,11 +59,15 @@ pub(crate) async fn scan(folders: &Folders, service: &Service) -> Result<(), Sto
             tokio::task::spawn_blocking(scan).await.map_err(|error| StorageError::Internal(Box::new(error)))?
         }
     };
-    let change = unapplied.insert(change);
-    match apply(change, leaving, service).await {
-        Err(error) if error.is_retryable() => Err(error),
+    let result = apply(&change, work, service).await;
+    match result {
+        Err(error) if error.is_retryable() => {
+            work.unapplied = Some(change);
+            Err(error)
+        }
         result => {
-            *unapplied = None;
+            // Once the roles exist, so do the DAGs.
+            folders.watch().announce_again(&work.refused.keys().cloned().collect::<Vec<_>>());
             result
         }
     }
@@ -77,6 +85,20 @@ async fn report(folders: &Folders, service: &Service) -> Result<(), StorageError
     Ok(())
 }
 
+/// Whether clients asked for files of these folders; those are read again by the next scan.
+async fn take_requests(folders: &Folders, service: &Service) -> Result<bool, StorageError> {
+    let storage = service.storage();
+    let mut filelocs = storage.parsing_requests().await?;
+    filelocs.retain(|fileloc| folders.watch().watches(fileloc));
+    if filelocs.is_empty() {
+        return Ok(false);
+    }
+    // First noted, then taken: a request whose answer is lost is met nevertheless.
+    filelocs.iter().for_each(|fileloc| folders.watch().read_again(fileloc));
+    storage.take_parsing_requests(&filelocs).await?;
+    Ok(true)
+}
+
 /// Looks at the files again and again, until it is told to stop.
 pub(crate) async fn watch(
     folders: Folders,
@@ -92,7 +114,9 @@ pub(crate) async fn watch(
             () = clock.sleep(INTERVAL) => {}
         }
         let round = async {
-            if clock.monotonic() >= next_report {
+            // The DAGs of a file that was asked for were parsed just now, also where nothing has changed.
+            let is_asked = take_requests(&folders, &service).await?;
+            if is_asked || clock.monotonic() >= next_report {
                 report(&folders, &service).await?;
                 next_report = clock.monotonic() + REPORT_INTERVAL;
             }
@@ -100,31 +124,76 @@ pub(crate) async fn watch(
         };
         match round.await {
             // What was seen is kept, and taken over once the storage is back.
-            Err(error) if error.is_retryable() => tracing::warn!(%error, "what changed in DAG files has to wait"),
+            Err(error) if error.is_retryable() => tracing::warn!(%error, "DAG files have to wait"),
             result => result?,
         }
     }
 }
 
-async fn apply(change: &FolderChange, leaving: &mut BTreeSet<DagId>, service: &Service) -> Result<(), StorageError> {
+async fn apply(change: &FolderChange, work: &mut Work, service: &Service) -> Result<(), StorageError> {
     for registration in &change.registrations {
-        leaving.remove(&registration.dag.dag_id);
+        work.leaving.remove(&registration.dag.dag_id);
     }
-    leaving.extend(change.removed.iter().cloned());
-    if change.is_empty() && leaving.is_empty() {
+    work.leaving.extend(change.removed.iter().cloned());
+    if change.is_empty() && work.leaving.is_empty() {
         return Ok(());
     }
     let storage = service.storage();
     let now = storage.now().await?;
-    if !change.registrations.is_empty() {
-        storage.register_dags(now, change.registrations.clone()).await?;
+    let (accepted, mut errors) = sort_out(change, work, service).await?;
+    if !accepted.is_empty() {
+        storage.register_dags(now, accepted).await?;
     }
-    if !leaving.is_empty() {
-        let dag_ids: Vec<_> = leaving.iter().cloned().collect();
-        *leaving = storage.deactivate_dags(now, &dag_ids).await?.into_iter().collect();
+    if !work.leaving.is_empty() {
+        let dag_ids: Vec<_> = work.leaving.iter().cloned().collect();
+        work.leaving = storage.deactivate_dags(now, &dag_ids).await?.into_iter().collect();
     }
     for (file, error) in &change.import_errors {
-        storage.set_import_error(now, file, error.as_deref()).await?;
+        match error {
+            Some(error) => work.own_errors.insert(file.clone(), error.clone()),
+            None => work.own_errors.remove(file),
+        };
+        errors.insert(file.clone());
+    }
+    for file in errors {
+        let refused = work.refused.values().filter(|(of, _)| *of == file).map(|(_, text)| text.as_str());
+        let texts: Vec<&str> = work.own_errors.get(&file).map(String::as_str).into_iter().chain(refused).collect();
+        let text = texts.join("\n");
+        storage.set_import_error(now, &file, (!text.is_empty()).then_some(&text)).await?;
     }
     Ok(())
+}
+
+/// The DAGs that can be taken over, and the files whose import errors are others because of those that cannot: they name
+/// roles that do not exist.
+async fn sort_out(
+    change: &FolderChange,
+    work: &mut Work,
+    service: &Service,
+) -> Result<(Vec<DagRegistration>, BTreeSet<String>), StorageError> {
+    let (mut accepted, mut files) = (Vec::new(), BTreeSet::new());
+    for registration in &change.registrations {
+        let dag = &registration.dag;
+        let problem = service.unknown_role_of(dag).await.map_err(as_storage_error)?;
+        let refused = problem.map(|problem| (dag.fileloc.clone(), problem));
+        let before = work.refused.remove(&dag.dag_id);
+        if refused != before {
+            files.extend(before.iter().chain(&refused).map(|(file, _)| file.clone()));
+        }
+        match refused {
+            Some(refused) => drop(work.refused.insert(dag.dag_id.clone(), refused)),
+            None => accepted.push(registration.clone()),
+        }
+    }
+    for dag_id in &change.removed {
+        files.extend(work.refused.remove(dag_id).map(|(file, _)| file));
+    }
+    Ok((accepted, files))
+}
+
+fn as_storage_error(error: ServiceError) -> StorageError {
+    match error {
+        ServiceError::Storage(error) => error,
+        error => StorageError::Internal(Box::new(error)),
+    }
 }

@@ -32,12 +32,17 @@
 //!   `postgres-tls-rustls-native-roots` it is reached by TLS.
 //! - `yaml` (default): DAG files in dag-factory's format, and the operators they name.
 //! - `operators`: Bash, Python, branches, short circuits and templates, without the files.
-//! - `airflow`: Airflow's stable REST API as a [`tower` service](https://docs.rs/tower-service).
+//! - `airflow`: Airflow's stable REST API, and its old experimental one, as [`tower` services](https://docs.rs/tower-service).
+//! - `director`: Celery Director's projects, and its API as a tower service.
 //! - `server`: an accept loop for hosts that have no HTTP server of their own.
 //! - `full`: all of them, but for TLS to the database.
 
 mod builder;
+#[cfg(feature = "airflow")]
+mod config;
 mod declared;
+#[cfg(feature = "director")]
+mod director;
 mod error;
 #[cfg(feature = "yaml")]
 mod folder;
@@ -47,7 +52,7 @@ mod runnable;
 mod running;
 mod supervisor;
 
-#[cfg(feature = "airflow")]
+#[cfg(any(feature = "airflow", feature = "director"))]
 pub use updraft_http_adapter as http;
 #[cfg(feature = "operators")]
 pub use updraft_operators as operators;
@@ -58,7 +63,7 @@ pub use builder::{Builder, Updraft};
 pub use error::{BuildError, StartError};
 pub use running::{Health, Running};
 pub use updraft_core::service::{Service, TriggerRequest};
-pub use updraft_core::{clock, dag, engine, executor, id, log, model, operator, service, storage};
+pub use updraft_core::{clock, dag, engine, executor, id, log, mask, model, operator, secret, service, storage};
 
 /// The README's examples compile.
 #[cfg(all(doctest, feature = "memory", feature = "postgres"))]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use updraft_core::dag::{Node as End, Wiring, check, settle};
+use updraft_core::dag::{Node as End, Wiring, check, read_access_control, settle};
 use updraft_core::id::TaskIx;
 use updraft_core::model::{Dag, Schedule};
 use updraft_core::operator::Registry;
@@ -243,7 +243,7 @@ fn read_settings(dag: &mut Dag, conf: &Mapping, cx: &mut DagContext<'_>, problem
     );
     set(&mut dag.orientation, choice(&mut fields, "orientation", &["LR", "TB", "RL", "BT"]));
     dag.params = fields.params("params");
-    dag.access_control = fields.get("access_control").map(Node::to_json);
+    dag.access_control = fields.with("access_control", |node| read_access_control(&node.to_json()));
     dag.tags = fields.texts("tags").into_iter().map(|(tag, _)| tag.into()).collect();
     dag.tags.push("dagfactory".into());
     dag.tags.sort();

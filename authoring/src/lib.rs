@@ -2,11 +2,12 @@
 //!
 //! DAG files are YAML in the format of dag-factory 1.x. A [`Loader`] reads files or folders: DAGs that are right are there
 //! even if others in the same file are wrong, and whatever is wrong says in which file, line, DAG and task. A
-//! [`FolderWatch`] does so again whenever something has changed.
+//! [`FolderWatch`] does so again whenever something has changed. Celery Director's projects are read by [`director`].
 
 mod cast;
 mod dag;
 mod date;
+pub mod director;
 mod dump;
 mod env;
 mod fields;
@@ -26,4 +27,4 @@ pub use env::{AllowedEnv, Environment};
 pub use ignored::IgnoreSyntax;
 pub use loader::{FileLoad, Loader};
 pub use problem::Problem;
-pub use watch::{FolderChange, FolderWatch};
+pub use watch::{DagFiles, FolderChange, FolderWatch};

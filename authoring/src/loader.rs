@@ -222,7 +222,7 @@ pub(crate) fn refuse_duplicates<'a>(loads: impl Iterator<Item = &'a mut FileLoad
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     let size = std::fs::metadata(path).map_err(|error| format!("the file cannot be read: {error}"))?.len();
     if size > MAX_BYTES {
         return Err(format!("the file has more than {MAX_BYTES} bytes"));

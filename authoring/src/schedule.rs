@@ -221,7 +221,7 @@ pub(crate) fn condition(text: &str) -> Result<DatasetCondition, String> {
 }
 
 /// Says what is wrong with a cron expression, as far as each field can tell.
-fn check_cron(text: &str) -> Result<(), String> {
+pub(crate) fn check_cron(text: &str) -> Result<(), String> {
     if text.starts_with('@') {
         let known = PRESETS.contains(&text.to_ascii_lowercase().as_str());
         return if known { Ok(()) } else { Err(format!("'{text}' is not a known schedule")) };

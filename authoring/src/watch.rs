@@ -1,11 +1,13 @@
 //! Notices what changes in the folders of DAG files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
+use updraft_core::clock::Clock;
 use updraft_core::dag::content_hash;
 use updraft_core::id::DagId;
 use updraft_core::storage::DagRegistration;
@@ -33,13 +35,39 @@ impl FolderChange {
     }
 }
 
-/// Notices what changes in the folders of a [`Loader`].
+/// Files that declare DAGs, and how they are read.
+pub trait DagFiles: Debug + Send {
+    /// The files that there are, sorted.
+    fn files(&self) -> Vec<PathBuf>;
+
+    /// Reads one of them.
+    fn load_file(&self, path: &Path) -> FileLoad;
+
+    /// Time, as far as it tells whether a file may still be written.
+    fn clock(&self) -> &Arc<dyn Clock>;
+}
+
+impl DagFiles for Loader {
+    fn files(&self) -> Vec<PathBuf> {
+        Self::files(self)
+    }
+
+    fn load_file(&self, path: &Path) -> FileLoad {
+        Self::load_file(self, path)
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        Self::clock(self)
+    }
+}
+
+/// Notices what changes in DAG files.
 ///
 /// Nothing runs by itself: the host calls [`FolderWatch::scan`] as often as it likes, about once a second. A scan reads
 /// files, so it belongs on a thread that may block.
 #[derive(Debug)]
 pub struct FolderWatch {
-    loader: Loader,
+    loader: Box<dyn DagFiles>,
     paused_upon_creation: bool,
     files: BTreeMap<PathBuf, Known>,
     /// Whether the next scan compares although no file has changed.
@@ -52,6 +80,8 @@ pub struct FolderWatch {
 #[derive(Debug)]
 struct Known {
     load: FileLoad,
+    /// Whether it is to be read again in any case.
+    is_stale: bool,
     prints: Vec<(PathBuf, Fingerprint)>,
 }
 
@@ -76,7 +106,7 @@ impl Fingerprint {
         Self {
             modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),
             size: metadata.as_ref().map(std::fs::Metadata::len),
-            hash: std::fs::read(path).ok().map(|bytes| Sha256::digest(bytes).into()),
+            hash: content(path).map(|bytes| Sha256::digest(bytes).into()),
         }
     }
 
@@ -92,22 +122,27 @@ impl Fingerprint {
     }
 }
 
+/// What a file holds, or what is in a folder.
+fn content(path: &Path) -> Option<Vec<u8>> {
+    if !path.is_dir() {
+        return std::fs::read(path).ok();
+    }
+    let mut names: Vec<_> = std::fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    names.sort();
+    Some(names.iter().flat_map(|name| [name.as_encoded_bytes(), b"\0"].concat()).collect())
+}
+
 impl FolderWatch {
     /// A watch that has seen nothing yet: its first scan finds everything.
-    pub fn new(loader: Loader, paused_upon_creation: bool) -> Self {
+    pub fn new(loader: impl DagFiles + 'static, paused_upon_creation: bool) -> Self {
         Self {
-            loader,
+            loader: Box::new(loader),
             paused_upon_creation,
             files: BTreeMap::new(),
             repeats: false,
             announced: BTreeMap::new(),
             errors: BTreeMap::new(),
         }
-    }
-
-    /// The loader.
-    pub fn loader(&self) -> &Loader {
-        &self.loader
     }
 
     /// The DAGs that were announced and not removed.
@@ -126,6 +161,18 @@ impl FolderWatch {
         }
     }
 
+    /// Whether a scan has found this file.
+    pub fn watches(&self, file: &str) -> bool {
+        self.files.contains_key(Path::new(file))
+    }
+
+    /// The next scan reads this file again, whether it seems to have changed or not.
+    pub fn read_again(&mut self, file: &str) {
+        if let Some(known) = self.files.get_mut(Path::new(file)) {
+            known.is_stale = true;
+        }
+    }
+
     /// Looks at all files and says what has changed since the last scan. A DAG that has become wrong stays as it was,
     /// for as long as its file has problems; it is removed once its file is gone or right without it.
     pub fn scan(&mut self) -> FolderChange {
@@ -136,7 +183,8 @@ impl FolderWatch {
         self.files.retain(|path, _| present.contains(path));
         let mut has_changed = std::mem::take(&mut self.repeats) || self.files.len() != before;
         for path in paths {
-            let unchanged = |known: &Known| known.prints.iter().all(|(path, print)| print.holds(path, now));
+            let unchanged =
+                |known: &Known| !known.is_stale && known.prints.iter().all(|(path, print)| print.holds(path, now));
             if self.files.get(&path).is_some_and(unchanged) {
                 continue;
             }
@@ -146,7 +194,7 @@ impl FolderWatch {
             let load = self.loader.load_file(&path);
             let mut prints = vec![(path.clone(), print)];
             prints.extend(load.also_read.iter().map(|other| (other.clone(), Fingerprint::of(other))));
-            self.files.insert(path, Known { load, prints });
+            self.files.insert(path, Known { load, is_stale: false, prints });
         }
         if has_changed { self.compare() } else { FolderChange::default() }
     }

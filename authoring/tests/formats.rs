@@ -106,8 +106,8 @@ fn schedules_have_many_forms() {
         other => panic!("{other:?}"),
     };
     let uri = |text: &str| DatasetNode::Uri(text.into());
-    assert_eq!(nodes("schedule: ['s3://a', 's3://b']"), [uri("s3://a"), uri("s3://b"), DatasetNode::All(2)]);
-    assert_eq!(nodes("schedule: {datasets: ['s3://a']}"), [uri("s3://a")]);
+    assert_eq!(nodes("schedule: ['s3://a', 's3://b']"), [uri("s3://a/"), uri("s3://b/"), DatasetNode::All(2)]);
+    assert_eq!(nodes("schedule: {datasets: ['s3://a']}"), [uri("s3://a/")]);
     let tree = "schedule: {datasets: {__or__: [{__and__: [a, b]}, c]}}";
     assert_eq!(nodes(tree), [uri("a"), uri("b"), DatasetNode::All(2), uri("c"), DatasetNode::Any(2)]);
     let objects =
@@ -133,7 +133,7 @@ fn datasets_may_have_names_in_a_file() {
     let Schedule::Datasets { condition } = &load.dags[0].schedule else { panic!("datasets") };
     assert_eq!(condition.uris().collect::<Vec<_>>(), ["s3://x/1", "s3://x/2"]);
     assert_eq!(load.dags[0].tasks[0].outlets, [json!("s3://x/2")]);
-    assert_eq!(load.dags[0].tasks[0].inlets, [json!("s3://y")]);
+    assert_eq!(load.dags[0].tasks[0].inlets, [json!("s3://y/")]);
     assert!(load.also_read.iter().any(|path| path.ends_with("sets/names.txt")));
 }
 
@@ -145,7 +145,7 @@ fn what_is_not_run_yet_is_kept() {
                 map_index_template: '{{ task }}'\n      sla: PT1H\n";
     let dag = dag(text);
     assert_eq!(dag.extra["on_failure_callback"], "my.notify");
-    assert_eq!(dag.access_control, Some(json!({"Viewer": ["can_read"]})));
+    assert_eq!(dag.access_control, Some(json!({"Viewer": {"DAGs": ["can_read"]}})));
     assert_eq!(dag.tasks[0].extra["on_success_callback"], json!({"callback": "my.tell", "who": "me"}));
     let each = &dag.tasks[1];
     assert_eq!(each.mapping, Some(json!({"expand": {"bash_command": "list.output"}, "partial": {"env": {"A": "b"}}})));

@@ -112,3 +112,26 @@ fn a_dag_moves_to_another_file() {
     assert_eq!(removed(&change), Vec::<&str>::new());
     assert_eq!(change.import_errors.len(), 1);
 }
+
+#[test]
+fn a_file_is_read_again_when_somebody_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    std::fs::write(&path, dag("one", 1)).unwrap();
+    // Long ago, so that the time alone says that nothing has changed.
+    let written = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let date = |path: &Path| std::fs::File::options().write(true).open(path).unwrap().set_modified(written).unwrap();
+    date(&path);
+    let mut watch = watch(folder.path());
+    watch.scan();
+    std::fs::write(&path, dag("one", 2)).unwrap();
+    date(&path);
+    assert!(watch.scan().is_empty(), "neither time nor size tell");
+    let name = path.to_str().unwrap();
+    assert!(watch.watches(name) && !watch.watches("/none.yaml"));
+    watch.read_again(name);
+    watch.read_again("/none.yaml");
+    assert_eq!(registered(&watch.scan()), ["one"]);
+    watch.read_again(name);
+    assert!(watch.scan().is_empty(), "nothing has changed");
+}

@@ -13,6 +13,7 @@ use updraft_core::engine::{EngineError, Runnable, Scheduler, SchedulerParts, Sch
 use updraft_core::executor::{LocalExecutor, LocalExecutorParts};
 use updraft_core::id::{DagVersionId, IdSource};
 use updraft_core::log::MemoryLogs;
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{DEFAULT_POOL, DagVersion, RunState, RunType, TaskState};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, StorageTaskStore};
 use updraft_core::storage::{DagRegistration, NewRun, PoolUpdate, RunQuery, Storage, TaskInstanceQuery};
@@ -240,6 +241,7 @@ impl Default for Limits {
 /// A run of a version that somebody triggers for this moment.
 pub fn new_run(version: DagVersionId, date: DateTime<Utc>) -> NewRun {
     NewRun {
+        uid: uuid::Uuid::from_u64_pair(version.0.unsigned_abs(), date.timestamp_micros().unsigned_abs()),
         dag_version: version,
         run_id: format!("manual__{}", date.timestamp_micros()),
         run_type: RunType::Manual,
@@ -315,6 +317,7 @@ impl Engine {
             renderer: None,
             store: Arc::new(StorageTaskStore::new(storage.clone(), clock.clone())),
             logs: Arc::new(MemoryLogs::default()),
+            sensitive_names: SensitiveNames::default(),
             clock: Arc::clone(&clock),
         });
         let status = SchedulerStatus::default();

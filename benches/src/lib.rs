@@ -6,5 +6,6 @@ pub mod graph;
 pub mod postgres;
 pub mod raw;
 pub mod report;
+pub mod rest;
 pub mod throughput;
 pub mod watched;

@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use updraft_benches::{footprint, postgres, throughput};
+use updraft_benches::{footprint, postgres, rest, throughput};
 use updraft_core::clock::SystemClock;
 
-const USAGE: &str =
-    "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]] | counters";
+const USAGE: &str = "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]] | rest [REPS] | counters";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -39,6 +38,9 @@ async fn main() -> ExitCode {
             // A task of the runtime, as the engine's host is.
             let measured = tokio::spawn(postgres::run(clock, reps, workloads)).await;
             measured.expect("what is measured works");
+        }
+        (Some("rest"), Some(reps)) => {
+            tokio::spawn(rest::run(clock, reps)).await.expect("what is measured works");
         }
         (Some("counters"), _) => {
             let wrong = tokio::spawn(postgres::check_counters(clock)).await.expect("what is measured works");

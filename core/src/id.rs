@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
 use uuid::Uuid;
 
 macro_rules! text_id {
@@ -133,6 +134,14 @@ impl InstanceKey {
     pub fn unmapped(task: TaskIx) -> Self {
         Self { task, map_index: UNMAPPED }
     }
+}
+
+/// The uid of a task within the run of this uid: always the same for the same task (a UUID of version 5).
+pub fn task_uid(run: Uuid, task_id: &str) -> Uuid {
+    let hash = Sha1::new().chain_update(run.as_bytes()).chain_update(task_id.as_bytes()).finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    uuid::Builder::from_sha1_bytes(bytes).into_uuid()
 }
 
 /// Names one attempt: made anew for each try, it fences every later write of that try.

@@ -2,7 +2,10 @@
 
 pub mod access;
 pub mod airflow;
+pub mod airflow_experimental;
 mod body;
+#[cfg(feature = "director")]
+pub mod director;
 mod schema;
 #[cfg(feature = "server")]
 pub mod server;

@@ -24,6 +24,7 @@ use tower_service::Service;
 use updraft_core::clock::Clock;
 
 use crate::Body;
+use crate::access::Peer;
 
 /// What the server allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +116,8 @@ impl Server {
             };
             // Ended connections are not kept until the end.
             while connections.try_join_next().is_some() {}
-            let Some((stream, permit)) = accepted else { continue };
-            let connection = self.connection(stream, service.clone(), &open);
+            let Some((stream, peer, permit)) = accepted else { continue };
+            let connection = self.connection(stream, peer, service.clone(), &open);
             connections.spawn(async move {
                 connection.await;
                 drop(permit);
@@ -129,10 +130,10 @@ impl Server {
         }
     }
 
-    async fn accept(&self, room: &Arc<Semaphore>) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    async fn accept(&self, room: &Arc<Semaphore>) -> Option<(TcpStream, Peer, tokio::sync::OwnedSemaphorePermit)> {
         let permit = Arc::clone(room).acquire_owned().await.ok()?;
         match self.listener.accept().await {
-            Ok((stream, _)) => Some((stream, permit)),
+            Ok((stream, peer)) => Some((stream, Peer(peer.ip()), permit)),
             Err(error) => {
                 // Usually out of file descriptors: others must end first.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -145,6 +146,7 @@ impl Server {
     fn connection<S>(
         &self,
         stream: TcpStream,
+        peer: Peer,
         service: S,
         open: &GracefulShutdown,
     ) -> impl Future<Output = ()> + Send + use<S>
@@ -158,7 +160,8 @@ impl Server {
         let (clock, longest) = (Arc::clone(&self.clock), self.limits.answer);
         let has_asked = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&has_asked);
-        let answer = service_fn(move |request: Request<Incoming>| {
+        let answer = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             asked.store(true, Ordering::Relaxed);
             let mut service = service.clone();
             let clock = Arc::clone(&clock);

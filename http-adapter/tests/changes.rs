@@ -210,7 +210,7 @@ async fn the_event_log_says_who_asked_for_what() {
         ("api.post_dag_run", None, None, r#"{"dag_run_id": "r", "logical_date": "2024-01-01T00:00:00Z"}"#),
         ("api.set_dag_run_note", run, None, r#"{"note": "\u00e9"}"#),
         ("api.set_task_instance_note", run, Some("a"), r#"{"note": "n"}"#),
-        ("api.patch_task_instance", run, Some("a"), r#"{"dry_run": false, "new_state": "skipped"}"#),
+        ("api.patch_task_instance", run, Some("a"), r#"{"new_state": "skipped", "dry_run": false}"#),
         ("api.post_clear_task_instances", None, None, r#"{"dag_run_id": "r", "dry_run": false}"#),
         ("api.clear_dag_run", run, None, r#"{"dry_run": false}"#),
         ("api.update_dag_run_state", run, None, r#"{"state": "success"}"#),

@@ -86,6 +86,24 @@ async fn runs_and_instances_answer_as_airflow_does() {
     assert!(differences.is_empty(), "{} of {}:\n{}", differences.len(), recordings.len(), differences.join("\n"));
 }
 
+#[tokio::test]
+async fn connections_and_variables_answer_as_airflow_does() {
+    /// What Airflow's providers reach, nothing here reaches.
+    const WITH_HOOKS: &[&str] = &["connections.test.sqlite_ok", "connections.test.postgres_refused"];
+    let recordings: Vec<Value> = serde_json::from_str(include_str!("data/connections_and_variables.json")).unwrap();
+    let world = World::with(|airflow| airflow.allow_connection_test(true)).await;
+    let mut differences = Vec::new();
+    for recording in &recordings {
+        let name = recording["name"].as_str().unwrap();
+        if !WITH_HOOKS.contains(&name)
+            && let Err(difference) = replay(&world, recording).await
+        {
+            differences.push(format!("{name}: {difference}"));
+        }
+    }
+    assert!(differences.is_empty(), "{} of {}:\n{}", differences.len(), recordings.len(), differences.join("\n"));
+}
+
 /// The runs that were there when task instances were recorded.
 async fn play_recorded_runs(world: &World) {
     use TaskState::{Failed, Skipped, Success, UpForRetry, UpstreamFailed};

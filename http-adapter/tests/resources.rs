@@ -466,7 +466,7 @@ async fn the_event_log_says_who_did_what() {
         shown,
         [
             ("api.post_pool", None, r#"{"name": "p", "slots": 1}"#),
-            ("api.patch_pool", None, r#"{"pool_name": "p", "slots": 2, "update_mask": "slots"}"#),
+            ("api.patch_pool", None, r#"{"update_mask": "slots", "pool_name": "p", "slots": 2}"#),
             ("api.delete_pool", None, r#"{"pool_name": "p"}"#),
             ("api.patch_dag", Some("etl_chain"), r#"{"is_paused": true}"#),
             ("api.patch_dags", None, r#"{"dag_id_pattern": "sched", "is_paused": true}"#),

@@ -4,6 +4,7 @@ mod airflow_env;
 mod bash;
 mod branch;
 mod config;
+pub mod director;
 mod output;
 mod process;
 mod python;
@@ -11,6 +12,7 @@ mod python_literal;
 mod python_repr;
 mod register;
 mod render;
+mod talk;
 pub mod template;
 mod xcom;
 

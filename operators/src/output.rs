@@ -112,6 +112,44 @@ impl Output {
         }
     }
 
+    /// Reads, and forgets, until nobody holds the writing end any more.
+    pub(crate) async fn discard(&mut self) {
+        let mut buffer = vec![0; 64 << 10];
+        while self.pipe.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+    }
+
+    /// Logs until `mark` comes, which is the end of a line, or nobody holds the writing end any more.
+    pub(crate) async fn log_until(&mut self, context: &TaskContext, mark: &[u8]) {
+        let mut buffer = vec![0; 64 << 10];
+        let mut seen = 0;
+        loop {
+            let from = seen.min(self.rest.len());
+            if let Some(at) = self.rest[from..].windows(mark.len()).position(|window| window == mark) {
+                let mut lines = std::mem::take(&mut self.rest);
+                lines.truncate(from + at);
+                if !lines.is_empty() {
+                    self.log(context, &lines);
+                }
+                self.is_continued = false;
+                return;
+            }
+            // Whole lines do not hold the mark: it was looked for.
+            self.take(context, &[]);
+            seen = self.rest.len().saturating_sub(mark.len());
+            if self.ahead >= MAX_AHEAD {
+                context.log().flush().await;
+                self.ahead = 0;
+            }
+            match self.pipe.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => {
+                    self.ahead += count;
+                    self.rest.extend_from_slice(&buffer[..count]);
+                }
+            }
+        }
+    }
+
     /// The last line, without the space at its end.
     pub(crate) fn into_last_line(self) -> String {
         self.last_line
@@ -122,7 +160,8 @@ impl Output {
         self.rest.extend_from_slice(bytes);
         let end = match self.rest.iter().rposition(|&byte| byte == b'\n') {
             Some(last) => last + 1,
-            None if self.rest.len() >= MAX_LINE => self.rest.len(),
+            // A secret is not cut: its pieces would not be known for one.
+            None if self.rest.len() >= MAX_LINE => context.log().settled(&self.rest),
             None => return,
         };
         let rest = self.rest.split_off(end);

@@ -20,14 +20,14 @@ use crate::{branch, exit_code, note_process};
 use channel::{Channel, Reply};
 
 /// What runs in the interpreter.
-const DRIVER: &str = include_str!("python/driver.py");
+const DRIVER: &str = concat!(include_str!("python/ground.py"), include_str!("python/driver.py"));
 
 /// Takes the driver from stdin, so that nothing but this shows in lists of processes.
-const BOOT: &str =
+pub(crate) const BOOT: &str =
     r#"import os,json;channel=open(os.dup(0),"rb");exec(compile(json.loads(channel.readline()),"<updraft>","exec"))"#;
 
 /// How long what was written last may take to arrive after all processes have ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What is made of a function's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

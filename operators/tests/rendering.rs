@@ -10,6 +10,7 @@ use updraft_core::dag::content_hash;
 use updraft_core::executor::{Attempt, Executor, ExecutorEvent, LocalExecutor, LocalExecutorParts};
 use updraft_core::id::{IdSource, InstanceKey, TaskIx};
 use updraft_core::log::{LogStore, MemoryLogs};
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{
     AttemptPhase, Dag, DagRun, Host, OperatorRef, Param, RunState, RunType, Task, TaskEventLog, Variable,
 };
@@ -56,6 +57,7 @@ impl Bed {
         let version = storage.register_dags(now, vec![registration]).await.expect("registered").remove(0);
         let date: DateTime<Utc> = "2024-02-01T00:00:00Z".parse().expect("a date");
         let run = NewRun {
+            uid: updraft_core::id::IdSource::from_seed(1).uuid(now),
             dag_version: version.id,
             run_id: "r".into(),
             run_type: RunType::Manual,
@@ -82,6 +84,7 @@ impl Bed {
             renderer: Some(Arc::new(TemplateRenderer::new())),
             store: Arc::new(StorageTaskStore::new(storage.clone(), clock.clone())),
             logs: logs.clone(),
+            sensitive_names: SensitiveNames::default(),
             clock,
         });
         let ids = IdSource::from_seed(1);

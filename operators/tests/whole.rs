@@ -12,6 +12,7 @@ use updraft_core::engine::{Runnable, Scheduler, SchedulerParts, SchedulerSetting
 use updraft_core::executor::{LocalExecutor, LocalExecutorParts};
 use updraft_core::id::IdSource;
 use updraft_core::log::FileLogs;
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{DagVersion, RunState, RunType, TaskState, Variable};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, StorageTaskStore};
 use updraft_core::storage::{
@@ -66,6 +67,7 @@ impl World {
             renderer: None,
             store: Arc::new(StorageTaskStore::new(Arc::<MemoryStorage>::clone(&storage), clock.clone())),
             logs: Arc::new(FileLogs::new(logs.path()).unwrap()),
+            sensitive_names: SensitiveNames::default(),
             clock: Arc::clone(&clock),
         });
         let parts = SchedulerParts {
@@ -90,6 +92,7 @@ impl World {
     #[allow(clippy::unwrap_used, reason = "a test's own ground")]
     async fn run(&self, run_id: &str, date: DateTime<Utc>, conf: Value) -> RunState {
         let new = NewRun {
+            uid: updraft_core::id::IdSource::from_system().uuid(date),
             dag_version: self.version.id,
             run_id: run_id.into(),
             run_type: RunType::Manual,

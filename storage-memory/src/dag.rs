@@ -1,6 +1,6 @@
 //! DAGs, their versions and sources.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -52,13 +52,13 @@ pub(crate) struct DagEntry {
     pub(crate) newest: Arc<Version>,
     versions: Vec<DagVersionId>,
     pub(crate) is_paused: bool,
-    is_active: bool,
-    last_parsed_time: DateTime<Utc>,
+    pub(crate) is_active: bool,
+    pub(crate) last_parsed_time: DateTime<Utc>,
     last_expired: Option<DateTime<Utc>>,
     pub(crate) runs: BTreeSet<RunId>,
     // Neither map is ever iterated.
     pub(crate) by_run_id: HashMap<String, RunId>,
-    pub(crate) by_date: HashMap<DateTime<Utc>, RunId>,
+    pub(crate) by_date: BTreeMap<DateTime<Utc>, RunId>,
     task_numbers: HashMap<TaskId, u32>,
     /// How many of its runs run.
     pub(crate) running: u32,
@@ -80,7 +80,13 @@ impl DagEntry {
 }
 
 impl State {
-    fn register(&mut self, now: DateTime<Utc>, registration: DagRegistration) -> DagVersion {
+    /// Registers a DAG; a declaration that is new goes to `renewed`.
+    fn register(
+        &mut self,
+        now: DateTime<Utc>,
+        registration: DagRegistration,
+        renewed: &mut Vec<Arc<Dag>>,
+    ) -> DagVersion {
         let DagRegistration { dag, content_hash, paused_upon_creation, source } = registration;
         if let Some(source) = source {
             self.sources.insert(dag.fileloc.clone(), source);
@@ -93,12 +99,14 @@ impl State {
                 return entry.newest.view();
             }
         }
+        renewed.push(Arc::clone(&dag));
         let mut numbers = place
             .and_then(|place| self.dag_at_mut(place))
             .map(|entry| std::mem::take(&mut entry.task_numbers))
             .unwrap_or_default();
         let version = Arc::new(self.make_version(dag, content_hash, &mut numbers));
         self.versions.insert(version.id, Arc::clone(&version));
+        self.people.sync_access(&version.dag);
         if let Some(entry) = place.and_then(|place| self.dag_at_mut(place)) {
             entry.task_numbers = numbers;
             entry.newest = Arc::clone(&version);
@@ -114,7 +122,7 @@ impl State {
                 last_expired: None,
                 runs: BTreeSet::new(),
                 by_run_id: HashMap::new(),
-                by_date: HashMap::new(),
+                by_date: BTreeMap::new(),
                 task_numbers: numbers,
                 running: 0,
                 claimed: 0,
@@ -175,6 +183,7 @@ impl State {
         for version in &entry.versions {
             self.versions.remove(version);
         }
+        self.datasets.forget(&entry.newest.dag.dag_id);
         let fileloc = &entry.newest.dag.fileloc;
         self.import_errors.remove(fileloc);
         if !self.dags.iter().flatten().any(|dag| dag.newest.dag.fileloc == *fileloc) {
@@ -190,6 +199,7 @@ impl State {
             .filter(|(id, _)| among(query.dag_ids.as_ref(), *id) && may_read(query.readable.as_ref(), id))
             .filter(|(id, _)| query.dag_id_pattern.as_ref().is_none_or(|pattern| contains_like(id.as_str(), pattern)))
             .filter_map(|(_, &place)| self.dag_at(place))
+            .filter(|dag| among(query.filelocs.as_ref(), &dag.newest.dag.fileloc))
             .filter(|dag| query.is_active.is_none_or(|active| dag.is_active == active))
             .filter(|dag| query.is_paused.is_none_or(|paused| dag.is_paused == paused))
             .filter(|dag| query.tags.is_empty() || dag.newest.dag.tags.iter().any(|tag| query.tags.contains(tag)))
@@ -217,7 +227,10 @@ impl DagStorage for MemoryStorage {
     async fn register_dags(&self, now: DateTime<Utc>, dags: Vec<DagRegistration>) -> Result<Vec<DagVersion>> {
         let versions = {
             let mut state = self.lock();
-            dags.into_iter().map(|dag| state.register(now, dag)).collect()
+            let mut renewed = Vec::new();
+            let versions = dags.into_iter().map(|dag| state.register(now, dag, &mut renewed)).collect();
+            state.datasets.enter(now, &renewed);
+            versions
         };
         self.announce();
         Ok(versions)
@@ -306,5 +319,14 @@ impl DagStorage for MemoryStorage {
     async fn dag_source(&self, fileloc: &str) -> Result<Arc<str>> {
         let state = self.lock();
         state.sources.get(fileloc).cloned().ok_or_else(|| StorageError::NotFound(Subject::DagSource(fileloc.into())))
+    }
+
+    async fn dags_of_file(&self, fileloc: &str) -> Result<Vec<DagId>> {
+        let state = self.lock();
+        let ids = state.dag_places.iter().filter_map(|(id, place)| {
+            let dag = &state.dags.get(*place)?.as_ref()?.newest.dag;
+            (dag.fileloc == fileloc).then(|| id.clone())
+        });
+        Ok(ids.collect())
     }
 }

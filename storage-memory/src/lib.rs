@@ -3,16 +3,21 @@
 mod attempt;
 mod commit;
 mod dag;
+mod dag_warning;
+mod dataset;
 mod event_log;
 mod import_error;
 mod instance;
 mod list;
+mod parsing_request;
 mod pool;
+mod role;
 mod run;
 mod scheduler;
 mod secret;
 mod state;
 mod task_instance;
+mod token;
 mod user;
 mod xcom;
 

@@ -1,6 +1,6 @@
 //! Runs, and what clients do to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,9 +11,10 @@ use updraft_core::model::{AuditEntry, DagRun, Note, RunState, TaskState};
 use updraft_core::storage::{
     Amendment, InstanceAmendment, NewRun, Page, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
+use uuid::Uuid;
 
 use crate::MemoryStorage;
-use crate::dag::Version;
+use crate::dag::{DagEntry, Version};
 use crate::event_log::RunNames;
 use crate::instance::Instance;
 use crate::list::{NoneLast, among, may_read, page, sort};
@@ -80,6 +81,7 @@ impl State {
             RunNames { run_id: new.run_id.clone(), logical_date: new.logical_date, version: Arc::clone(&version) };
         let record = DagRun {
             id,
+            uid: new.uid,
             dag_id,
             run_id: new.run_id,
             run_type: new.run_type,
@@ -110,6 +112,7 @@ impl State {
             was_owned: false,
         };
         self.runs.push(Some(Box::new(run)));
+        self.runs_by_uid.insert(new.uid, id);
         self.enter(id);
         self.audit(now, new.audit);
         Ok(record)
@@ -125,6 +128,7 @@ impl State {
             }
         }
         changed.sort_unstable();
+        changed.dedup();
         let has_ended = self.existing_run(id)?.record.state.is_finished();
         if let Some(state) = amendment.state.or((amendment.restarts && has_ended).then_some(RunState::Queued)) {
             self.leave(id);
@@ -185,6 +189,9 @@ impl State {
                 if instance.is_live() { TaskState::Restarting } else { TaskState::None }
             }
             InstanceAmendment::Mark { state, only } if only.contains(was) && was != *state => {
+                if was == TaskState::UpForRetry {
+                    instance.archive(now);
+                }
                 if instance.start.get().is_none() || matches!(was, TaskState::None | TaskState::Scheduled) {
                     instance.start = now.into();
                 }
@@ -216,6 +223,7 @@ impl State {
         let Some(mut run) = self.runs.get_mut(run_place(id)).and_then(Option::take) else {
             return Ok(());
         };
+        self.runs_by_uid.remove(&run.record.uid);
         let Run { instances, version, .. } = run.as_mut();
         for (instance, place) in instances.iter_mut().zip(&version.places) {
             self.pools.set_state(instance, *place, TaskState::Removed);
@@ -313,7 +321,11 @@ impl State {
                 runs.sort_by_cached_key(|run| std::cmp::Reverse(conf_order(&run.conf)));
             }
         }
-        page(runs.into_iter(), query.page).map(|run| DagRun::clone(run))
+        let mut page = page(runs.into_iter(), query.page).map(|run| DagRun::clone(run));
+        if query.without_total {
+            page.total = 0;
+        }
+        page
     }
 }
 
@@ -338,8 +350,36 @@ impl RunStorage for MemoryStorage {
         Ok(Arc::unwrap_or_clone(record))
     }
 
+    async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun> {
+        let state = self.lock();
+        let found = state.runs_by_uid.get(&uid).and_then(|id| state.run(*id));
+        let record = found.map(|run| Arc::clone(&run.record));
+        drop(state);
+        record.map(Arc::unwrap_or_clone).ok_or(StorageError::NotFound(Subject::DagRunUid(uid)))
+    }
+
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>> {
         Ok(self.lock().list_runs(query))
+    }
+
+    async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>> {
+        let state = self.lock();
+        let known = dag_ids.iter().filter_map(|id| Some((id.clone(), state.dag(id.as_str())?)));
+        let count = |dag: &DagEntry| {
+            let mut counts = BTreeMap::new();
+            for run in dag.runs.iter().filter_map(|&id| state.run(id)) {
+                *counts.entry(run.record.state).or_default() += 1;
+            }
+            counts
+        };
+        Ok(known.map(|(id, dag)| (id, count(dag))).collect())
+    }
+
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>> {
+        let state = self.lock();
+        let dags = state.dag_places.iter().filter(|(id, _)| may_read(readable.as_ref(), id));
+        let latest = dags.filter_map(|(_, &place)| state.dag_at(place)?.by_date.last_key_value());
+        Ok(latest.filter_map(|(_, run)| state.run(*run)).map(|run| DagRun::clone(&run.record)).collect())
     }
 
     async fn amend_runs(

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, DagVersionId, RunId, SchedulerId};
-use updraft_core::model::{AuditEntry, Connection, Host, ImportError, Role, RunState, User, Variable};
+use updraft_core::model::{AuditEntry, Connection, Host, ImportError, RunState, Variable};
 use updraft_core::storage::{Result, StorageError, Subject};
+use uuid::Uuid;
 
 use crate::attempt::Attempts;
 use crate::dag::{DagEntry, Version};
+use crate::dataset::Datasets;
 use crate::event_log::EventLog;
 use crate::pool::Pools;
 use crate::run::Run;
 use crate::scheduler::Scheduler;
+use crate::user::People;
 
 /// Runs of a version that belong to nobody and are not finished.
 #[derive(Debug, Default)]
@@ -43,22 +46,24 @@ pub(crate) struct State {
     pub(crate) sources: BTreeMap<String, Arc<str>>,
     /// By id, minus one; those of deleted runs stay empty.
     pub(crate) runs: Vec<Option<Box<Run>>>,
+    pub(crate) runs_by_uid: BTreeMap<Uuid, RunId>,
     pub(crate) waiting: BTreeMap<DagVersionId, Waiting>,
     pub(crate) attempts: Attempts,
     pub(crate) pools: Pools,
+    pub(crate) datasets: Datasets,
     pub(crate) schedulers: BTreeMap<SchedulerId, Scheduler>,
     /// All schedulers of an embedded storage are on one machine.
     pub(crate) host: Host,
     pub(crate) log: EventLog,
     pub(crate) import_errors: BTreeMap<String, ImportError>,
     pub(crate) import_error_serial: Serial,
+    /// Files that are to be read again, those that were asked for first in front.
+    pub(crate) parsing_requests: Vec<String>,
     pub(crate) variables: BTreeMap<String, Variable>,
     pub(crate) variable_serial: Serial,
     pub(crate) connections: BTreeMap<String, Connection>,
     pub(crate) connection_serial: Serial,
-    pub(crate) users: BTreeMap<String, User>,
-    pub(crate) user_serial: Serial,
-    pub(crate) roles: BTreeMap<String, Role>,
+    pub(crate) people: People,
 }
 
 impl State {
@@ -70,21 +75,22 @@ impl State {
             version_serial: Serial::default(),
             sources: BTreeMap::new(),
             runs: Vec::new(),
+            runs_by_uid: BTreeMap::new(),
             waiting: BTreeMap::new(),
             attempts: Attempts::default(),
             pools: Pools::new(),
+            datasets: Datasets::default(),
             schedulers: BTreeMap::new(),
             host: Host::default(),
             log: EventLog::default(),
             import_errors: BTreeMap::new(),
             import_error_serial: Serial::default(),
+            parsing_requests: Vec::new(),
             variables: BTreeMap::new(),
             variable_serial: Serial::default(),
             connections: BTreeMap::new(),
             connection_serial: Serial::default(),
-            users: BTreeMap::new(),
-            user_serial: Serial::default(),
-            roles: BTreeMap::new(),
+            people: People::default(),
         }
     }
 

@@ -144,6 +144,12 @@ impl TaskInstanceStorage for MemoryStorage {
         Ok(self.lock().list_task_instances(query))
     }
 
+    async fn instance_states(&self, places: &[(RunId, InstanceKey)]) -> Result<Vec<Option<TaskState>>> {
+        let state = self.lock();
+        let find = |(run, key): &(RunId, InstanceKey)| Some(state.run(*run)?.instance(*key)?.state);
+        Ok(places.iter().map(find).collect())
+    }
+
     async fn tries(&self, run: RunId, key: InstanceKey) -> Result<Vec<TaskInstanceTry>> {
         let state = self.lock();
         let instance = state.run(run).and_then(|run| run.instance(key));

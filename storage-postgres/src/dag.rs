@@ -62,7 +62,7 @@ fn not_found(dag_id: &str) -> StorageError {
     StorageError::NotFound(Subject::Dag(dag_id.into()))
 }
 
-fn texts<'a>(ids: impl IntoIterator<Item = &'a DagId>) -> Vec<&'a str> {
+pub(crate) fn texts<'a>(ids: impl IntoIterator<Item = &'a DagId>) -> Vec<&'a str> {
     ids.into_iter().map(DagId::as_str).collect()
 }
 
@@ -73,7 +73,7 @@ fn dag_ids_of(rows: &[PgRow]) -> Result<Vec<DagId>> {
 }
 
 /// The pattern of `ILIKE` that finds `pattern` anywhere.
-fn anywhere(pattern: &str) -> String {
+pub(crate) fn anywhere(pattern: &str) -> String {
     let backslashes = pattern.chars().rev().take_while(|&char| char == '\\').count();
     // One that has nothing to take the meaning from stands for itself.
     let last = if backslashes % 2 == 1 { "\\" } else { "" };
@@ -114,6 +114,7 @@ impl PostgresStorage {
             .bind(query.dag_id_pattern.as_deref().map(anywhere))
             .bind(query.dag_ids.as_ref().map(texts))
             .bind(query.readable.as_deref().map(texts))
+            .bind(query.filelocs.as_ref().map(Vec::from_iter))
             .bind(limit)
             .bind(offset)
             .fetch_all(&self.inner.clients)
@@ -152,12 +153,8 @@ impl DagStorage for PostgresStorage {
 
     async fn dag(&self, dag_id: &str) -> Result<DagRecord> {
         for _ in 0..READS {
-            // Each trigger asks for this: planned once.
-            let row = sqlx::query(self.inner.schema.sql(sql!("dag/by_id")))
-                .bind(dag_id)
-                .fetch_optional(&self.inner.writers)
-                .await
-                .map_err(storage_error)?;
+            let statement = || sqlx::query(self.inner.schema.sql(sql!("dag/by_id"))).bind(dag_id);
+            let row = self.inner.readers.optional(statement).await.map_err(storage_error)?;
             let row = read(&row.ok_or_else(|| not_found(dag_id))?).map_err(storage_error)?;
             if let Some(record) = self.with_versions(&[row]).await?.and_then(|mut records| records.pop()) {
                 return Ok(record);
@@ -259,6 +256,15 @@ impl DagStorage for PostgresStorage {
             .await
             .map_err(storage_error)?;
         content.map(Arc::from).ok_or_else(|| StorageError::NotFound(Subject::DagSource(fileloc.into())))
+    }
+
+    async fn dags_of_file(&self, fileloc: &str) -> Result<Vec<DagId>> {
+        let rows = sqlx::query(self.inner.schema.sql(sql!("dag/of_file")))
+            .bind(fileloc)
+            .fetch_all(&self.inner.clients)
+            .await
+            .map_err(storage_error)?;
+        dag_ids_of(&rows)
     }
 }
 

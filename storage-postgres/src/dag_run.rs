@@ -10,27 +10,31 @@ use sqlx::query::Query;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Postgres, Row};
 use updraft_core::id::{DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
-use updraft_core::model::{AuditEntry, DagRun, Note};
+use updraft_core::model::{AuditEntry, DagRun, Note, RunState};
 use updraft_core::storage::{
-    Amendment, NewRun, OrderBy, Page, Range, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
+    Amendment, NewRun, Page, Range, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
+use uuid::Uuid;
 
 use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::{run_state, run_state_code, run_type, run_type_code, unsigned};
 use crate::error::storage_error;
-use crate::page::{limit_and_offset, total};
+use crate::page::{Side, Walk, Walks, limit_and_offset, total};
 use crate::sql::{Schema, sql};
+
+pub(crate) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// Reads a run from the columns `id`, `dag_id` (the text id, of the DAG's row), `run_id`, `run_type`, `state`,
 /// `logical_date`, `data_interval_start`, `data_interval_end`, `queued_at`, `start_date`, `end_date`, `external_trigger`,
-/// `conf`, `note`, `note_user`, `last_scheduling_decision`, `dag_version`, `clear_number`, `version`, `owner` and
-/// `updated_at`, in any order.
+/// `conf`, `note`, `note_user`, `last_scheduling_decision`, `dag_version`, `clear_number`, `version`, `owner`,
+/// `updated_at` and `uid`, in any order.
 pub(crate) fn read_run(row: &PgRow) -> Result<DagRun> {
     let read = || -> sqlx::Result<(i16, i16, DagRun)> {
         let Json(conf) = row.try_get("conf")?;
         let run = DagRun {
             id: RunId(row.try_get("id")?),
+            uid: row.try_get("uid")?,
             dag_id: DagId::from(row.try_get::<&str, _>("dag_id")?),
             run_id: row.try_get("run_id")?,
             run_type: updraft_core::model::RunType::Manual,
@@ -126,65 +130,89 @@ impl RunFilter {
         Ok(Some(filter))
     }
 
-    pub(crate) fn bind<'q>(&'q self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
+    /// Whether the statements that go by the index of the runs of a DAG serve.
+    pub(crate) fn is_dag(&self) -> bool {
+        self.dag.is_some() && self.run_ids.is_none() && self.logical_date == Range::default()
+    }
+
+    pub(crate) fn bind<'q>(&'q self, query: Statement<'q>) -> Statement<'q> {
         let query = query.bind(self.dag).bind(self.dags.as_deref()).bind(self.run_ids.as_deref());
         bind_range(query, self.logical_date)
     }
 }
 
 /// Binds the bounds of a range.
-pub(crate) fn bind_range<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    range: Range<DateTime<Utc>>,
-) -> Query<'q, Postgres, PgArguments> {
+pub(crate) fn bind_range<'q>(query: Statement<'q>, range: Range<DateTime<Utc>>) -> Statement<'q> {
     query.bind(range.at_least).bind(range.at_most)
 }
 
-/// The order of a list of runs, as SQL has it: up, then down. Equal runs keep the order of their creation.
-pub(crate) fn order(field: RunOrder) -> [&'static str; 2] {
-    match field {
-        RunOrder::DagId => ["d.dag_id, r.id", "d.dag_id DESC, r.id"],
-        RunOrder::RunId => ["r.run_id, r.id", "r.run_id DESC, r.id"],
-        RunOrder::LogicalDate => ["r.logical_date, r.id", "r.logical_date DESC, r.id"],
-        RunOrder::StartDate => ["r.start_date, r.id", "r.start_date DESC, r.id"],
-        RunOrder::EndDate => ["r.end_date, r.id", "r.end_date DESC, r.id"],
-        // By name: failed, queued, running, success.
-        RunOrder::State => ["(ARRAY[1, 2, 3, 0])[r.state + 1], r.id", "(ARRAY[1, 2, 3, 0])[r.state + 1] DESC, r.id"],
-        RunOrder::UpdatedAt => ["r.updated_at, r.id", "r.updated_at DESC, r.id"],
-        RunOrder::ExternalTrigger => ["r.external_trigger, r.id", "r.external_trigger DESC, r.id"],
-        // Runs without a conf come first.
-        RunOrder::Conf => [
-            r#"r.conf::text LIKE '{_%}', r.conf::text COLLATE "C", r.id"#,
-            r#"r.conf::text LIKE '{_%}' DESC, r.conf::text COLLATE "C" DESC, r.id"#,
-        ],
-        // By name: backfill, dataset_triggered, manual, scheduled.
-        RunOrder::RunType => {
-            ["(ARRAY[0, 3, 2, 1])[r.run_type + 1], r.id", "(ARRAY[0, 3, 2, 1])[r.run_type + 1] DESC, r.id"]
-        }
-        RunOrder::QueuedAt => ["r.queued_at, r.id", "r.queued_at DESC, r.id"],
-        RunOrder::DataIntervalStart => ["r.data_interval_start, r.id", "r.data_interval_start DESC, r.id"],
-        RunOrder::DataIntervalEnd => ["r.data_interval_end, r.id", "r.data_interval_end DESC, r.id"],
-        RunOrder::LastSchedulingDecision => {
-            ["r.last_scheduling_decision, r.id", "r.last_scheduling_decision DESC, r.id"]
-        }
-        _ => ["r.id", "r.id DESC"],
-    }
+/// Orders of `dag_run/page`.
+pub(crate) const ORDERS: &Walks<RunOrder> = &[
+    (RunOrder::Id, &["r.id"]),
+    (RunOrder::DagId, &["d.dag_id"]),
+    (RunOrder::RunId, &["r.run_id"]),
+    (RunOrder::LogicalDate, &["r.logical_date"]),
+    (RunOrder::StartDate, &["r.start_date"]),
+    (RunOrder::EndDate, &["r.end_date"]),
+    // By name: failed, queued, running, success.
+    (RunOrder::State, &["(ARRAY[1, 2, 3, 0])[r.state + 1]"]),
+    (RunOrder::UpdatedAt, &["r.updated_at"]),
+    (RunOrder::ExternalTrigger, &["r.external_trigger"]),
+    // Runs without a conf come first.
+    (RunOrder::Conf, &["r.conf::text LIKE '{_%}'", r#"r.conf::text COLLATE "C""#]),
+    // By name: backfill, dataset_triggered, manual, scheduled.
+    (RunOrder::RunType, &["(ARRAY[0, 3, 2, 1])[r.run_type + 1]"]),
+    (RunOrder::QueuedAt, &["r.queued_at"]),
+    (RunOrder::DataIntervalStart, &["r.data_interval_start"]),
+    (RunOrder::DataIntervalEnd, &["r.data_interval_end"]),
+    (RunOrder::LastSchedulingDecision, &["r.last_scheduling_decision"]),
+];
+
+/// The order of runs that are equal otherwise: that of their creation.
+pub(crate) const LAST: &str = "r.id";
+
+/// The only DAG that is asked for, if there is one and it may be seen.
+pub(crate) fn one_dag<'q>(
+    dag_ids: Option<&'q BTreeSet<DagId>>,
+    readable: Option<&BTreeSet<DagId>>,
+) -> Option<&'q DagId> {
+    let ids = dag_ids.filter(|ids| ids.len() == 1)?;
+    let id = ids.first()?;
+    let may = readable.is_none_or(|readable| readable.contains(id));
+    Some(id).filter(|id| may && is_storable(id.as_str()))
 }
 
-fn bind_run_query<'q>(
-    query: &RunQuery,
-    filter: &'q RunFilter,
-    statement: Query<'q, Postgres, PgArguments>,
-) -> Query<'q, Postgres, PgArguments> {
+/// Binds what runs are asked for by: eight parameters.
+fn bind_values<'q>(query: &RunQuery, statement: Statement<'q>) -> Statement<'q> {
     let states: Option<Vec<i16>> =
         query.states.as_ref().map(|states| states.iter().map(|state| run_state_code(*state)).collect());
     let types: Option<Vec<i16>> =
         query.run_types.as_ref().map(|types| types.iter().map(|kind| run_type_code(*kind)).collect());
-    let mut statement = filter.bind(statement).bind(states).bind(types);
-    for range in [query.start_date, query.end_date, query.updated_at] {
-        statement = bind_range(statement, range);
+    let statement = statement.bind(states).bind(types);
+    [query.start_date, query.end_date, query.updated_at].into_iter().fold(statement, bind_range)
+}
+
+impl PostgresStorage {
+    async fn runs_of_dag(&self, dag_id: &DagId, query: &RunQuery) -> Result<Page<DagRun>> {
+        let Self { inner } = self;
+        let walk = Walk::new(ORDERS, LAST, query.order_by);
+        let run_ids = texts(query.run_ids.as_ref());
+        let (limit, offset) = limit_and_offset(query.page);
+        let statement = || {
+            let statement = sqlx::query(inner.schema.ordered(sql!("dag_run/of_dag"), &walk.order()));
+            let statement = bind_range(statement.bind(dag_id.as_str()).bind(run_ids.clone()), query.logical_date);
+            bind_values(query, statement.bind(limit)).bind(offset)
+        };
+        let rows = inner.readers.all(statement).await.map_err(storage_error)?;
+        let mut page = Page { items: Vec::with_capacity(rows.len()), total: 0 };
+        for row in &rows {
+            page.total = row.try_get("total").map(total).map_err(storage_error)?;
+            if row.try_get::<Option<i64>, _>("id").map_err(storage_error)?.is_some() {
+                page.items.push(read_run(row)?);
+            }
+        }
+        Ok(page)
     }
-    statement
 }
 
 #[async_trait]
@@ -198,31 +226,70 @@ impl RunStorage for PostgresStorage {
         if !is_storable(dag_id) || !is_storable(run_id) {
             return Err(not_found());
         }
-        let query = sqlx::query(self.inner.schema.sql(sql!("dag_run/by_id"))).bind(dag_id).bind(run_id);
-        let row = query.fetch_optional(&self.inner.clients).await.map_err(storage_error)?;
+        let statement = || sqlx::query(self.inner.schema.sql(sql!("dag_run/by_id"))).bind(dag_id).bind(run_id);
+        let row = self.inner.readers.optional(statement).await.map_err(storage_error)?;
         read_run(&row.ok_or_else(not_found)?)
+    }
+
+    async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun> {
+        let query = sqlx::query(self.inner.schema.sql(sql!("dag_run/by_uid"))).bind(uid);
+        let row = query.fetch_optional(&self.inner.clients).await.map_err(storage_error)?;
+        read_run(&row.ok_or(StorageError::NotFound(Subject::DagRunUid(uid)))?)
     }
 
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>> {
         let schema = &self.inner.schema;
-        let mut tx = self.snapshot().await?;
         let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
+        if let Some(dag_id) = one_dag(dags, readable) {
+            return self.runs_of_dag(dag_id, query).await;
+        }
+        let mut tx = self.snapshot().await?;
         let run_ids = texts(query.run_ids.as_ref());
         let filter = RunFilter::find(&mut tx, schema, dags, readable, run_ids, query.logical_date).await?;
         let Some(filter) = filter else {
             return Ok(Page { items: Vec::new(), total: 0 });
         };
-        let statement = sqlx::query(schema.sql(sql!("dag_run/count")));
-        let row = bind_run_query(query, &filter, statement).fetch_one(&mut *tx).await.map_err(storage_error)?;
-        let count = row.try_get(0).map_err(storage_error)?;
-        let OrderBy { field, descending } =
-            query.order_by.unwrap_or(OrderBy { field: RunOrder::Id, descending: false });
-        let (limit, offset) = limit_and_offset(query.page);
-        let statement = sqlx::query(schema.ordered(sql!("dag_run/page"), order(field)[usize::from(descending)]));
-        let statement = bind_run_query(query, &filter, statement).bind(limit).bind(offset);
+        let walk = Walk::new(ORDERS, LAST, query.order_by);
+        let (total, side) = if query.without_total {
+            // It is not known whether the end is nearer.
+            (0, Side::of(query.page, u64::MAX))
+        } else {
+            let statement = filter.bind(sqlx::query(schema.sql(sql!("dag_run/count"))));
+            let row = bind_values(query, statement).fetch_one(&mut *tx).await.map_err(storage_error)?;
+            let total = row.try_get(0).map(total).map_err(storage_error)?;
+            (total, Side::of(query.page, total))
+        };
+        let statement = filter.bind(sqlx::query(schema.with(sql!("dag_run/page"), &walk.texts(side))));
+        let statement = bind_values(query, statement).bind(side.limit).bind(side.offset);
         let rows = statement.fetch_all(&mut *tx).await.map_err(storage_error)?;
         tx.commit().await.map_err(storage_error)?;
-        Ok(Page { items: rows.iter().map(read_run).collect::<Result<_>>()?, total: total(count) })
+        Ok(Page { items: rows.iter().map(read_run).collect::<Result<_>>()?, total })
+    }
+
+    async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>> {
+        let names: Vec<&str> = dag_ids.iter().map(DagId::as_str).filter(|name| is_storable(name)).collect();
+        let rows: Vec<(String, Option<i16>, Option<i64>)> =
+            sqlx::query_as(self.inner.schema.sql(sql!("dag_run/count_by_state")))
+                .bind(names)
+                .fetch_all(&self.inner.clients)
+                .await
+                .map_err(storage_error)?;
+        let mut counts: BTreeMap<DagId, BTreeMap<RunState, u64>> = BTreeMap::new();
+        for (dag_id, state, runs) in rows {
+            let of_dag = counts.entry(dag_id.into()).or_default();
+            if let (Some(state), Some(runs)) = (state, runs) {
+                of_dag.insert(run_state(state)?, total(runs));
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>> {
+        let readable: Option<Vec<&str>> =
+            readable.as_ref().map(|ids| ids.iter().map(DagId::as_str).filter(|id| is_storable(id)).collect());
+        let query = sqlx::query(self.inner.schema.sql(sql!("dag_run/latest"))).bind(readable);
+        let rows = query.fetch_all(&self.inner.clients).await.map_err(storage_error)?;
+        rows.iter().map(read_run).collect()
     }
 
     async fn amend_runs(

@@ -11,9 +11,10 @@ fn may_pass(code: &str) -> bool {
     matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || matches!(code, "55P03" | "25006" | "25P03" | "55006")
 }
 
-/// Text that PostgreSQL cannot keep: the character NUL, or a number beyond what its type holds.
+/// Text that PostgreSQL cannot keep: the character NUL, a number beyond what its type holds, or a key
+/// too long for an index.
 fn is_bad_value(code: &str) -> bool {
-    matches!(code, "22021" | "22P05" | "22003" | "22008")
+    matches!(code, "22021" | "22P05" | "22003" | "22008" | "54000")
 }
 
 /// The storage's error for one of the driver.

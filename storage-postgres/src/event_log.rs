@@ -15,21 +15,24 @@ use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::unsigned;
 use crate::error::storage_error;
-use crate::page::{Orders, limit_and_offset, order, total};
+use crate::page::{Side, Walk, Walks, total};
 use crate::sql::sql;
 
 /// Orders of `event_log/list`.
-pub(crate) const ORDERS: &Orders<EventLogOrder> = &[
-    (EventLogOrder::Id, ["", "id DESC,"]),
-    (EventLogOrder::When, ["\"when\",", "\"when\" DESC,"]),
-    (EventLogOrder::DagId, ["dag_id,", "dag_id DESC,"]),
-    (EventLogOrder::TaskId, ["task_id,", "task_id DESC,"]),
-    (EventLogOrder::RunId, ["run_id,", "run_id DESC,"]),
-    (EventLogOrder::Event, ["event,", "event DESC,"]),
-    (EventLogOrder::LogicalDate, ["logical_date,", "logical_date DESC,"]),
-    (EventLogOrder::Owner, ["owner,", "owner DESC,"]),
-    (EventLogOrder::Extra, ["extra,", "extra DESC,"]),
+pub(crate) const ORDERS: &Walks<EventLogOrder> = &[
+    (EventLogOrder::Id, &["id"]),
+    (EventLogOrder::When, &["\"when\""]),
+    (EventLogOrder::DagId, &["dag_id"]),
+    (EventLogOrder::TaskId, &["task_id"]),
+    (EventLogOrder::RunId, &["run_id"]),
+    (EventLogOrder::Event, &["event"]),
+    (EventLogOrder::LogicalDate, &["logical_date"]),
+    (EventLogOrder::Owner, &["owner"]),
+    (EventLogOrder::Extra, &["extra"]),
 ];
+
+/// The order of entries that are equal otherwise.
+pub(crate) const LAST: &str = "id";
 
 fn read(row: &PgRow) -> sqlx::Result<EventLogEntry> {
     Ok(EventLogEntry {
@@ -73,31 +76,29 @@ impl EventLogStorage for PostgresStorage {
     }
 
     async fn event(&self, id: i64) -> Result<EventLogEntry> {
-        let row = sqlx::query(self.inner.schema.sql(sql!("event_log/by_id")))
-            .bind(id)
-            .fetch_optional(&self.inner.clients)
-            .await
-            .map_err(storage_error)?;
+        let statement = || sqlx::query(self.inner.schema.sql(sql!("event_log/by_id"))).bind(id);
+        let row = self.inner.readers.optional(statement).await.map_err(storage_error)?;
         read(&row.ok_or(StorageError::NotFound(Subject::EventLogEntry(id)))?).map_err(storage_error)
     }
 
     async fn events(&self, query: &EventLogQuery) -> Result<Page<EventLogEntry>> {
         let schema = &self.inner.schema;
-        let (limit, offset) = limit_and_offset(query.page);
         let mut snapshot = self.snapshot().await?;
-        let rows = filtered(schema.ordered(sql!("event_log/list"), order(ORDERS, query.order_by)), query)
-            .bind(limit)
-            .bind(offset)
+        let total = filtered(schema.sql(sql!("event_log/count")), query)
+            .fetch_one(&mut *snapshot)
+            .await
+            .and_then(|row| row.try_get(0).map(total))
+            .map_err(storage_error)?;
+        let walk = Walk::new(ORDERS, LAST, query.order_by);
+        let side = Side::of(query.page, total);
+        let rows = filtered(schema.with(sql!("event_log/list"), &walk.texts(side)), query)
+            .bind(side.limit)
+            .bind(side.offset)
             .fetch_all(&mut *snapshot)
             .await
             .map_err(storage_error)?;
-        let count = filtered(schema.sql(sql!("event_log/count")), query)
-            .fetch_one(&mut *snapshot)
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(storage_error)?;
         snapshot.commit().await.map_err(storage_error)?;
         let items = rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(storage_error)?;
-        Ok(Page { items, total: total(count) })
+        Ok(Page { items, total })
     }
 }

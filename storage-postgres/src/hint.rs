@@ -35,7 +35,9 @@ impl News {
     pub(crate) const CHANGES: Self = Self(4);
     /// Pools, and pauses.
     pub(crate) const LIMITS: Self = Self(8);
-    const ALL: Self = Self(15);
+    /// Users, roles and tokens.
+    pub(crate) const ACCESS: Self = Self(16);
+    const ALL: Self = Self(31);
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -46,7 +48,7 @@ impl News {
     }
 }
 
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// Hints that come and go.
 #[derive(Debug)]
@@ -88,6 +90,8 @@ struct Known {
     slots: Option<(ReadAt, Vec<(String, i32)>)>,
     /// There was no version after this one.
     none_after: Option<(ReadAt, Option<DagVersionId>)>,
+    /// The number of changes of access.
+    access: Option<(ReadAt, i64)>,
 }
 
 impl Hints {
@@ -153,6 +157,16 @@ impl Hints {
 
     pub(crate) fn learn_none_after(&self, after: Option<DagVersionId>, read: ReadAt) {
         self.known().none_after = Some((read, after));
+    }
+
+    /// The number of changes of access, if it was read a moment ago and there is no news of any.
+    pub(crate) fn known_access(&self, now: ReadAt) -> Option<i64> {
+        let known = self.known().access;
+        known.filter(|(read, _)| self.is_fresh(News::ACCESS, *read, now.time)).map(|(_, version)| version)
+    }
+
+    pub(crate) fn learn_access(&self, read: ReadAt, version: i64) {
+        self.known().access = Some((read, version));
     }
 
     /// The connection that listens, once nobody else has it.

@@ -140,17 +140,17 @@ impl LogStore for PostgresLogs {
         let inner = &self.shared.storage;
         // One byte more tells whether the log goes on.
         let last = offset.saturating_add(max as u64);
-        let rows = sqlx::query(inner.schema.sql(sql!("log/read")))
-            .bind(&key.dag_id)
-            .bind(&key.run_id)
-            .bind(&key.task_id)
-            .bind(key.map_index)
-            .bind(int(key.try_number))
-            .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-            .bind(i64::try_from(last).unwrap_or(i64::MAX))
-            .fetch_all(&inner.clients)
-            .await
-            .map_err(failed)?;
+        let statement = || {
+            sqlx::query(inner.schema.sql(sql!("log/read")))
+                .bind(&key.dag_id)
+                .bind(&key.run_id)
+                .bind(&key.task_id)
+                .bind(key.map_index)
+                .bind(int(key.try_number))
+                .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+                .bind(i64::try_from(last).unwrap_or(i64::MAX))
+        };
+        let rows = inner.readers.all(statement).await.map_err(failed)?;
         let Some(first) = rows.first() else { return Ok(None) };
         let start: i64 = first.try_get(0).map_err(failed)?;
         let start = u64::try_from(start).unwrap_or(0);

@@ -9,7 +9,13 @@ use crate::PostgresStorage;
 use crate::error::storage_error;
 
 /// Number, name and text; numbers grow, and what was released never changes.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "start", include_str!("../migrations/0001_start.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "start", include_str!("../migrations/0001_start.sql")),
+    (3, "access", include_str!("../migrations/0003_access.sql")),
+    (4, "dataset", include_str!("../migrations/0004_dataset.sql")),
+    (6, "parsing_request", include_str!("../migrations/0006_parsing_request.sql")),
+    (8, "run_by_uid", include_str!("../migrations/0008_run_by_uid.sql")),
+];
 
 impl PostgresStorage {
     /// Makes the schema and its tables, or upgrades them. Processes that do so at the same time wait for each other, by an

@@ -1,16 +1,18 @@
-//! The plans of schedulers' statements on tables that nobody has analysed, or that were vacuumed while they were empty: a
-//! planner that knows nothing of a fresh table joins a batch by hashing the whole run, and one that believes that a table is
-//! empty reads all of it for each row of the batch. A batch then costs as much as the run is large.
+//! The plans of schedulers' statements, and of what is planned once of clients' reads, on tables that nobody has analysed, or
+//! that were vacuumed while they were empty: a planner that knows nothing of a fresh table joins a batch by hashing the whole
+//! run, and one that believes that a table is empty reads all of it for each row of the batch. A batch then costs as much as
+//! the run is large.
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use updraft_test_postgres::Cluster;
 
-use crate::sql::sql;
+use crate::sql::{DEFAULT_SCHEMA, RUNS_OF_DAG, Schema, sql};
 use crate::storage::pinned;
 
 /// Tables that grow with runs.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 10] = [
     "dag_run",
+    "dag_run_dataset_event",
     "task_instance",
     "task_instance_try",
     "attempt",
@@ -53,6 +55,23 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("task_instance/put_tries", sql!("task_instance/put_tries")),
 ];
 
+/// What clients read by key, and lists of one run or DAG.
+const READS: &[(&str, &str)] = &[
+    ("dag/by_id", sql!("dag/by_id")),
+    ("dag_run/by_id", sql!("dag_run/by_id")),
+    ("dag_run/of_dag", sql!("dag_run/of_dag")),
+    ("event_log/by_id", sql!("event_log/by_id")),
+    ("log/read", sql!("log/read")),
+    ("task_instance/by_id", sql!("task_instance/by_id")),
+    ("task_instance/of_run", sql!("task_instance/of_run")),
+    ("task_instance/of_runs", sql!("task_instance/of_runs")),
+    ("task_instance/runs_by_states", sql!("task_instance/runs_by_states")),
+    ("task_instance/runs_by_tasks", sql!("task_instance/runs_by_tasks")),
+    ("task_instance/total_by_states", sql!("task_instance/total_by_states")),
+    ("task_instance/total_by_tasks", sql!("task_instance/total_by_tasks")),
+    ("xcom/by_key", sql!("xcom/by_key")),
+];
+
 /// A run of 20,000 tasks that was just created.
 const FRESH_RUN: &str = "
     ALTER TABLE updraft.task_instance SET (autovacuum_enabled = off);
@@ -65,7 +84,7 @@ const FRESH_RUN: &str = "
     SELECT gen_random_uuid(), 1, ix, -1, 1, 1, 1, 1, 1, 1, now(), 't', 'default_pool' FROM generate_series(0, 999) ix;";
 
 /// The plan of a statement, as generic as a prepared one's.
-async fn plan(connection: &mut PgConnection, text: &'static str) -> String {
+async fn plan(connection: &mut PgConnection, text: &str) -> String {
     connection.execute(AssertSqlSafe(format!("PREPARE tried AS {text}"))).await.expect("it fits the schema");
     let types = "SELECT coalesce(string_agg('NULL::' || type::text, ', '), '')
         FROM pg_prepared_statements, unnest(parameter_types) AS type WHERE name = 'tried'";
@@ -107,8 +126,10 @@ fn read_wholly(plan: &str) -> Vec<String> {
 /// Statements whose plans are traps.
 async fn traps(connection: &mut PgConnection) -> String {
     let mut traps = String::new();
-    for (name, text) in STATEMENTS {
-        let plan = plan(connection, text).await;
+    let schema = Schema::new(DEFAULT_SCHEMA).expect("an identifier");
+    for (name, text) in STATEMENTS.iter().chain(READS) {
+        let text = schema.with(text, &[("order", "r.id"), ("down", ""), RUNS_OF_DAG]);
+        let plan = plan(connection, text.as_str()).await;
         if plan.lines().any(is_trap) || !read_wholly(&plan).is_empty() {
             traps += &format!("{name}:\n{plan}\n");
         }

@@ -1,8 +1,9 @@
 //! Pools.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgRow;
-use sqlx::{PgExecutor, Row};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgExecutor, Postgres, Row};
 use updraft_core::model::{AuditEntry, DEFAULT_POOL, Pool, PoolUsage};
 use updraft_core::storage::{
     OrderBy, Page, PageRequest, PoolOrder, PoolStorage, PoolUpdate, Result, StorageError, Subject,
@@ -49,6 +50,17 @@ fn not_found(name: &str) -> StorageError {
 }
 
 impl PostgresStorage {
+    fn list_statement<'q>(
+        &self,
+        name: Option<&'q str>,
+        order_by: Option<OrderBy<PoolOrder>>,
+        page: PageRequest,
+    ) -> Query<'q, Postgres, PgArguments> {
+        let (limit, offset) = limit_and_offset(page);
+        let statement = self.inner.schema.ordered(sql!("pool/list"), order(ORDERS, order_by));
+        sqlx::query(statement).bind(name).bind(limit).bind(offset)
+    }
+
     async fn list_pools(
         &self,
         executor: impl PgExecutor<'_>,
@@ -56,14 +68,7 @@ impl PostgresStorage {
         order_by: Option<OrderBy<PoolOrder>>,
         page: PageRequest,
     ) -> Result<Page<PoolUsage>> {
-        let (limit, offset) = limit_and_offset(page);
-        let rows = sqlx::query(self.inner.schema.ordered(sql!("pool/list"), order(ORDERS, order_by)))
-            .bind(name)
-            .bind(limit)
-            .bind(offset)
-            .fetch_all(executor)
-            .await
-            .map_err(storage_error)?;
+        let rows = self.list_statement(name, order_by, page).fetch_all(executor).await.map_err(storage_error)?;
         read_page(&rows, read_usage)
     }
 
@@ -76,7 +81,9 @@ impl PostgresStorage {
 #[async_trait]
 impl PoolStorage for PostgresStorage {
     async fn pool(&self, name: &str) -> Result<PoolUsage> {
-        self.pool_usage(&self.inner.clients, name).await
+        let statement = || self.list_statement(Some(name), None, PageRequest::ALL);
+        let rows = self.inner.readers.all(statement).await.map_err(storage_error)?;
+        read_page(&rows, read_usage)?.items.into_iter().next().ok_or_else(|| not_found(name))
     }
 
     async fn pools(&self, order_by: Option<OrderBy<PoolOrder>>, page: PageRequest) -> Result<Page<PoolUsage>> {

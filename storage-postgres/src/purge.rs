@@ -15,7 +15,7 @@ const WINDOW: usize = 10_000;
 /// Most task instances of a transaction, unless one run has more.
 const INSTANCES: i64 = 50_000;
 
-/// Entries of the event log that a transaction looks at, for each run that one may delete.
+/// Entries of the event log or updates of datasets that a transaction looks at, for each run that one may delete.
 const EVENTS_PER_RUN: usize = 10;
 
 /// What to forget; nothing by default.
@@ -26,6 +26,8 @@ pub struct PurgeRequest {
     pub runs_ended_before: Option<DateTime<Utc>>,
     /// Entries of the event log from before then.
     pub events_before: Option<DateTime<Utc>>,
+    /// Updates of datasets from before then. The datasets stay, and so does what waits for DAGs.
+    pub dataset_events_before: Option<DateTime<Utc>>,
     /// Schedulers that have left, or have been silent since before then, and hosts that nothing tells of any more. It reads
     /// all task instances once if there is such a host.
     pub schedulers_silent_since: Option<DateTime<Utc>>,
@@ -36,7 +38,13 @@ pub struct PurgeRequest {
 
 impl Default for PurgeRequest {
     fn default() -> Self {
-        Self { runs_ended_before: None, events_before: None, schedulers_silent_since: None, batch: 1_000 }
+        Self {
+            runs_ended_before: None,
+            events_before: None,
+            dataset_events_before: None,
+            schedulers_silent_since: None,
+            batch: 1_000,
+        }
     }
 }
 
@@ -46,6 +54,7 @@ impl PurgeRequest {
         Self {
             runs_ended_before: Some(moment),
             events_before: Some(moment),
+            dataset_events_before: Some(moment),
             schedulers_silent_since: Some(moment),
             ..Self::default()
         }
@@ -62,6 +71,8 @@ pub struct Purged {
     pub task_instances: u64,
     /// Entries of the event log.
     pub events: u64,
+    /// Updates of datasets.
+    pub dataset_events: u64,
     /// Schedulers.
     pub schedulers: u64,
     /// Hosts.
@@ -100,6 +111,9 @@ impl PostgresStorage {
         if let Some(before) = request.events_before {
             purged.events = self.purge_events(before, batch.saturating_mul(EVENTS_PER_RUN)).await?;
         }
+        if let Some(before) = request.dataset_events_before {
+            purged.dataset_events = self.purge_dataset_events(before, batch.saturating_mul(EVENTS_PER_RUN)).await?;
+        }
         if let Some(before) = request.runs_ended_before {
             self.purge_runs(before, batch, &mut purged).await?;
         }
@@ -128,6 +142,24 @@ impl PostgresStorage {
             purged += u64::try_from(old).unwrap_or(0);
             // The log is in the order of time, but for moments.
             if old == 0 || usize::try_from(seen).is_ok_and(|seen| seen < limit) {
+                return Ok(purged);
+            }
+        }
+    }
+
+    async fn purge_dataset_events(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
+        let mut purged = 0;
+        loop {
+            let deleted = sqlx::query(self.inner.schema.sql(sql!("purge/dataset_events")))
+                .bind(before)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .execute(&self.inner.writers)
+                .await
+                .map_err(storage_error)?
+                .rows_affected();
+            purged += deleted;
+            // Fewer than that: others delete them, or there are no more.
+            if usize::try_from(deleted).is_ok_and(|deleted| deleted < limit) {
                 return Ok(purged);
             }
         }

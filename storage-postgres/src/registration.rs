@@ -11,8 +11,10 @@ use updraft_core::storage::{DagRegistration, Result, StorageError};
 
 use crate::PostgresStorage;
 use crate::code::int;
+use crate::dataset::enter_datasets;
 use crate::error::{storage_error, unreadable};
 use crate::hint::News;
+use crate::role::sync_access;
 use crate::sql::{Schema, sql};
 use crate::version::Version;
 
@@ -29,16 +31,18 @@ impl PostgresStorage {
         let schema = &self.inner.schema;
         let mut tx = self.begin().await?;
         let mut registered: Vec<Option<Version>> = dags.iter().map(|_| None).collect();
-        let mut renewed = Vec::new();
+        let (mut renewed, mut changed) = (Vec::new(), Vec::new());
         for round in rounds(&dags) {
             for (place, version, is_new) in register_round(&mut tx, schema, now, &dags, &round).await? {
                 if is_new {
                     renewed.push(version.dag);
+                    changed.push(Arc::clone(&version.view.dag));
                 }
                 registered[place] = Some(version);
             }
         }
         put_sources(&mut tx, schema, &dags).await?;
+        sync_access(&mut tx, schema, changed.iter().map(AsRef::as_ref)).await?;
         let forgotten = forget_versions(&mut tx, schema, &renewed).await?;
         tx.commit().await.map_err(storage_error)?;
 
@@ -50,7 +54,7 @@ impl PostgresStorage {
         });
         let registered = registered.collect();
         versions.forget(&forgotten);
-        self.announce(News::VERSIONS);
+        self.announce(News::VERSIONS.and(News::ACCESS));
         registered
     }
 }
@@ -84,25 +88,36 @@ async fn register_round(
         .fetch_all(&mut *connection)
         .await
         .map_err(storage_error)?;
-    let mut newest: BTreeMap<String, (i32, Option<i64>, Option<String>)> = BTreeMap::new();
+    let mut newest: BTreeMap<String, Newest> = BTreeMap::new();
     for row in rows {
         let read = || {
-            Ok((row.try_get("dag_id")?, (row.try_get("dag")?, row.try_get("version")?, row.try_get("content_hash")?)))
+            let newest = Newest {
+                dag: row.try_get("dag")?,
+                version: row.try_get("version")?,
+                hash: row.try_get("content_hash")?,
+                datasets: row.try_get("datasets_version")?,
+            };
+            Ok((row.try_get("dag_id")?, newest))
         };
         newest.extend([read().map_err(storage_error)?]);
     }
     let mut versions = Vec::new();
     let mut changed = Vec::new();
+    // Of DAGs that were registered before datasets were kept.
+    let mut without_datasets = Vec::new();
     for &place in round {
         let DagRegistration { dag, content_hash, .. } = &dags[place];
-        let Some((key, version, hash)) = newest.remove(dag.dag_id.as_str()) else {
+        let Some(known) = newest.remove(dag.dag_id.as_str()) else {
             return Err(unreadable(format!("the row of the DAG '{}' is missing", dag.dag_id)));
         };
-        match version {
-            Some(id) if hash.as_ref() == Some(content_hash) => {
-                versions.push((place, version_of(id, key, &dags[place]), false))
+        match known.version {
+            Some(id) if known.hash.as_ref() == Some(content_hash) => {
+                if known.datasets != known.version {
+                    without_datasets.push(versions.len());
+                }
+                versions.push((place, version_of(id, known.dag, &dags[place]), false));
             }
-            _ => changed.push((place, key)),
+            _ => changed.push((place, known.dag)),
         }
     }
     let seen: Vec<i32> = versions.iter().map(|(_, version, _)| version.dag).collect();
@@ -118,9 +133,21 @@ async fn register_round(
         let new: Vec<(usize, Version)> = insert_versions(connection, schema, dags, &changed).await?;
         insert_tasks(connection, schema, &new).await?;
         renew(connection, schema, now, &new).await?;
+        without_datasets.extend(versions.len()..versions.len() + new.len());
         versions.extend(new.into_iter().map(|(place, version)| (place, version, true)));
     }
+    let without_datasets: Vec<&Version> = without_datasets.into_iter().map(|at| &versions[at].1).collect();
+    enter_datasets(connection, schema, now, &without_datasets).await?;
     Ok(versions)
+}
+
+/// What is known of a DAG.
+struct Newest {
+    dag: i32,
+    version: Option<i64>,
+    hash: Option<String>,
+    /// The version whose datasets are entered.
+    datasets: Option<i64>,
 }
 
 fn version_of(id: i64, dag: i32, registration: &DagRegistration) -> Version {

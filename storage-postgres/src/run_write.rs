@@ -266,6 +266,7 @@ impl PostgresStorage {
                 }
             }
             keys.sort_unstable();
+            keys.dedup();
             changed.push(keys);
             if let Some(run) = runs.get_mut(&amendment.run) {
                 run.amend(now, amendment);
@@ -358,6 +359,7 @@ async fn insert_runs(
         .bind(heir.map(|heir| i64::try_from(heir.session.epoch).unwrap_or(i64::MAX)))
         .bind(now)
         .bind(heir.map(|heir| heir.versions.iter().map(|version| version.0).collect::<Vec<_>>()).unwrap_or_default())
+        .bind(runs.iter().map(|run| run.uid).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))).collect()
@@ -366,6 +368,7 @@ async fn insert_runs(
 fn new_run(id: RunId, owner: Option<SchedulerId>, now: DateTime<Utc>, new: &NewRun, version: &Version) -> DagRun {
     DagRun {
         id,
+        uid: new.uid,
         dag_id: version.view.dag.dag_id.clone(),
         run_id: new.run_id.clone(),
         run_type: new.run_type,
@@ -519,6 +522,9 @@ fn amend_instance(
             true
         }
         InstanceAmendment::Mark { state, only } if only.contains(was) && was != *state => {
+            if was == TaskState::UpForRetry {
+                images.archive(now, place);
+            }
             images.retire(place);
             let Some(image) = images.get_mut(place) else { return false };
             image.due_at = None;

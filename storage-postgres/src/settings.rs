@@ -1,5 +1,6 @@
 //! How to reach the database, and how to use it.
 
+use std::fmt::{self, Debug};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::sql::{DEFAULT_SCHEMA, Schema};
 pub struct InvalidSettings(String);
 
 /// How to reach the database, and how to use it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PostgresSettings {
     pub(crate) options: PgConnectOptions,
     pub(crate) schema: Schema,
@@ -23,6 +24,13 @@ pub struct PostgresSettings {
     pub(crate) notifications: bool,
     pub(crate) own_triggers: bool,
     pub(crate) max_log_size: u64,
+}
+
+impl Debug for PostgresSettings {
+    /// Leaves the way to the database out, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresSettings").field("schema", &self.schema).finish_non_exhaustive()
+    }
 }
 
 impl PostgresSettings {

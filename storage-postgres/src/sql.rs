@@ -15,6 +15,30 @@ macro_rules! sql {
 }
 pub(crate) use sql;
 
+/// Texts that statements share: each stands where a statement has its name in a comment, as in `/* runs */`.
+const PARTS: &[(&str, &str)] = &[
+    ("all run values", sql!("part/all_run_values")),
+    ("all runs", sql!("part/all_runs")),
+    ("all tasks", sql!("part/all_tasks")),
+    ("dags", sql!("part/dags")),
+    ("date and id", sql!("part/date_and_id")),
+    ("ended", sql!("part/ended")),
+    ("event", sql!("part/event")),
+    ("events", sql!("part/events")),
+    ("in states", sql!("part/in_states")),
+    ("instance", sql!("part/instance")),
+    ("own", sql!("part/own")),
+    ("run", sql!("part/run")),
+    ("run values", sql!("part/run_values")),
+    ("runs", sql!("part/runs")),
+    ("size", sql!("part/size")),
+    ("tasks", sql!("part/tasks")),
+    ("values", sql!("part/values")),
+];
+
+/// In place of `runs`, where all are of one DAG.
+pub(crate) const RUNS_OF_DAG: (&str, &str) = ("runs", sql!("part/runs_of_dag"));
+
 /// Puts the schema's name into statements.
 #[derive(Debug, Clone)]
 pub(crate) struct Schema(Cow<'static, str>);
@@ -40,26 +64,57 @@ impl Schema {
 
     /// A statement for this schema.
     pub(crate) fn sql(&self, text: &'static str) -> SqlStr {
+        if text.contains("/* ") {
+            return self.with::<&str>(text, &[]);
+        }
         if self.name() == DEFAULT_SCHEMA {
             return text.into_sql_str();
         }
-        self.renamed(text)
+        self.finished(text.to_owned())
     }
 
     /// A statement whose `/* order */` is one of the orders that this crate knows.
-    pub(crate) fn ordered(&self, text: &'static str, order: &'static str) -> SqlStr {
-        self.renamed(&text.replace("/* order */", order))
+    pub(crate) fn ordered(&self, text: &'static str, order: &str) -> SqlStr {
+        self.with(text, &[("order", order)])
     }
 
-    fn renamed(&self, text: &str) -> SqlStr {
-        let text = if self.name() == DEFAULT_SCHEMA {
-            text.to_owned()
-        } else {
-            text.replace("updraft.", &format!("{}.", self.name()))
-        };
+    /// A statement with these parts, which are this crate's own texts, besides those that statements share.
+    pub(crate) fn with<T: AsRef<str>>(&self, text: &'static str, parts: &[(&str, T)]) -> SqlStr {
+        let mut expanded = String::with_capacity(2 * text.len());
+        expand(text, parts, &mut expanded);
+        self.finished(expanded)
+    }
+
+    fn finished(&self, text: String) -> SqlStr {
+        let text =
+            if self.name() == DEFAULT_SCHEMA { text } else { text.replace("updraft.", &format!("{}.", self.name())) };
         // The text is this crate's own; the schema's name was checked to be a plain identifier.
         AssertSqlSafe(text).into_sql_str()
     }
+}
+
+/// Recurses over our own texts only, which name each other two deep.
+fn expand<T: AsRef<str>>(text: &str, parts: &[(&str, T)], out: &mut String) {
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("/* ") {
+        out.push_str(before);
+        let Some((name, after)) = after.split_once(" */") else {
+            out.push_str("/* ");
+            rest = after;
+            continue;
+        };
+        let own = parts.iter().find(|(known, _)| *known == name).map(|(_, part)| part.as_ref());
+        match own.or_else(|| PARTS.iter().find(|(known, _)| *known == name).map(|(_, part)| *part)) {
+            Some(part) => expand(part.trim_end(), parts, out),
+            None => {
+                out.push_str("/* ");
+                out.push_str(name);
+                out.push_str(" */");
+            }
+        }
+        rest = after;
+    }
+    out.push_str(rest);
 }
 
 #[cfg(test)]
@@ -70,7 +125,7 @@ mod tests {
     use updraft_test_postgres::Cluster;
 
     use super::*;
-    use crate::page::Orders;
+    use crate::page::{Orders, Walk, Walks};
 
     #[test]
     fn names_of_schemas_are_identifiers() {
@@ -96,6 +151,9 @@ mod tests {
             for file in std::fs::read_dir(noun.expect("a noun").path()).expect("a folder") {
                 let path = file.expect("a file").path();
                 let name = path.strip_prefix(&folder).expect("it is in the folder").with_extension("");
+                if name.starts_with("part") {
+                    continue;
+                }
                 found.push((name.display().to_string(), std::fs::read_to_string(&path).expect("a statement")));
             }
         }
@@ -107,22 +165,46 @@ mod tests {
         orders.iter().flat_map(|(_, texts)| *texts).chain([""]).collect()
     }
 
-    /// What may stand for `/* order */`.
-    fn orders(name: &str) -> Vec<&'static str> {
-        use updraft_core::storage::RunOrder as R;
-        let of_runs = [
-            [R::Id, R::DagId, R::RunId, R::LogicalDate, R::StartDate].as_slice(),
-            &[R::EndDate, R::State, R::UpdatedAt, R::ExternalTrigger, R::Conf],
-            &[R::RunType, R::QueuedAt, R::DataIntervalStart, R::DataIntervalEnd, R::LastSchedulingDecision],
-        ];
+    fn walks<F>(orders: &Walks<F>, last: &'static str) -> Vec<String> {
+        let keys = orders.iter().map(|(_, keys)| *keys);
+        let both = |keys| [Walk { keys, last, descending: false }, Walk { keys, last, descending: true }];
+        keys.flat_map(both).flat_map(|walk| [walk.order(), walk.mirrored()]).collect()
+    }
+
+    /// What may stand for `/* order */`, and for `/* walk */`.
+    fn orders(name: &str) -> Vec<String> {
+        let owned = |texts: Vec<&'static str>| texts.into_iter().map(str::to_owned).collect();
         match name {
-            "dag/list" => texts(crate::dag::ORDERS),
-            "dag_run/page" => of_runs.concat().into_iter().flat_map(crate::dag_run::order).collect(),
-            "event_log/list" => texts(crate::event_log::ORDERS),
-            "import_error/list" => texts(crate::import_error::ORDERS),
-            "pool/list" => texts(crate::pool::ORDERS),
+            "dag/list" => owned(texts(crate::dag::ORDERS)),
+            "dag_run/page" | "dag_run/of_dag" => walks(crate::dag_run::ORDERS, crate::dag_run::LAST),
+            "dag_warning/list" => owned(texts(crate::dag_warning::ORDERS)),
+            "dataset/events" => owned(texts(crate::dataset::EVENT_ORDERS)),
+            "dataset/list" => owned(texts(crate::dataset::ORDERS)),
+            "event_log/list" => walks(crate::event_log::ORDERS, crate::event_log::LAST),
+            "import_error/list" => owned(texts(crate::import_error::ORDERS)),
+            "pool/list" => owned(texts(crate::pool::ORDERS)),
+            "role/list" => owned(texts(crate::role::ORDERS)),
+            "secret/connections" => owned(texts(crate::secret::CONNECTION_ORDERS)),
+            "secret/variables" => owned(texts(crate::secret::VARIABLE_ORDERS)),
+            "user/list" => owned(texts(crate::user::ORDERS)),
             _ => panic!("{name} has an order, but which?"),
         }
+    }
+
+    /// All forms of a statement.
+    fn variants(schema: &Schema, name: &str, text: &'static str) -> Vec<SqlStr> {
+        if text.contains("/* order */") {
+            let with = |order: &String| schema.with(text, &[("order", order), ("walk", order)]);
+            return orders(name).iter().map(with).collect();
+        }
+        if text.contains("/* down */") || text.contains("/* runs */") {
+            let downs = ["", "DESC"].map(|down| ("down", down));
+            return downs
+                .iter()
+                .flat_map(|down| [schema.with(text, &[*down]), schema.with(text, &[*down, RUNS_OF_DAG])])
+                .collect();
+        }
+        vec![schema.sql(text)]
     }
 
     #[tokio::test]
@@ -135,11 +217,7 @@ mod tests {
         assert!(files.len() > 50, "the statements are found");
         for (name, text) in files {
             let text: &'static str = text.leak();
-            let variants = match text.contains("/* order */") {
-                true => orders(&name).into_iter().map(|order| schema.ordered(text, order)).collect(),
-                false => vec![schema.sql(text)],
-            };
-            for variant in variants {
+            for variant in variants(&schema, &name, text) {
                 if let Err(error) = connection.prepare(variant).await {
                     wrong.push(format!("{name}: {error}"));
                 }

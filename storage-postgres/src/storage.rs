@@ -16,6 +16,8 @@ use updraft_core::storage::Result;
 use crate::commit::Lanes;
 use crate::error::storage_error;
 use crate::hint::Hints;
+use crate::login::PendingLogins;
+use crate::readers::Readers;
 use crate::scheduler::Session;
 use crate::settings::PostgresSettings;
 use crate::sql::Schema;
@@ -36,8 +38,10 @@ pub struct PostgresStorage {
 pub(crate) struct Inner {
     pub(crate) schema: Schema,
     pub(crate) clock: Arc<dyn Clock>,
-    /// For what clients read, and their changes of what few rows hold.
+    /// For lists, and clients' changes of what few rows hold.
     pub(crate) clients: PgPool,
+    /// For what clients read by key: planned once.
+    pub(crate) readers: Readers,
     /// For changes of runs by clients.
     pub(crate) writers: PgPool,
     /// For what schedulers ask, batches excepted. Nothing of it need survive a crash of the server: a lost claim leaves the
@@ -46,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) lanes: Lanes,
     pub(crate) versions: Versions,
     pub(crate) hints: Hints,
+    pub(crate) logins: PendingLogins,
     /// Sessions that were registered through this storage, by scheduler.
     pub(crate) sessions: Mutex<BTreeMap<SchedulerId, Session>>,
     pub(crate) own_triggers: bool,
@@ -79,17 +84,30 @@ impl PostgresStorage {
         } = settings;
         let pool_with =
             |size: u32, timeout| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(timeout);
+        // One that was used a moment ago is not asked whether it lives.
+        let reused = |pool: PgPoolOptions| {
+            pool.test_before_acquire(false).before_acquire(|connection, used| {
+                Box::pin(async move {
+                    if used.idle_for >= TIME_TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+        };
         let pool = |size| pool_with(size, acquire_timeout);
         // Filters that are not given fall away in a plan that knows the parameters.
         let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         let inner = Inner {
-            clients: pool(connections).connect_lazy_with(reading),
+            clients: reused(pool(connections)).connect_lazy_with(reading),
+            readers: Readers::new(pinned(options.clone()), connections, acquire_timeout, Arc::clone(&clock)),
             writers: pool(connections).connect_lazy_with(pinned(options.clone())),
             schedulers: pool_with(scheduler_connections, acquire_timeout.min(SCHEDULERS_TIMEOUT))
                 .connect_lazy_with(pinned(options.clone()).options([("synchronous_commit", "off")])),
             lanes: Lanes::default(),
             versions: Versions::default(),
             hints: Hints::new(notifications),
+            logins: PendingLogins::default(),
             sessions: Mutex::default(),
             own_triggers,
             max_log_size,
@@ -103,7 +121,11 @@ impl PostgresStorage {
 
     /// Closes all connections; what is called afterwards fails as unavailable.
     pub async fn close(&self) {
+        if let Err(error) = self.write_logins().await {
+            tracing::warn!(%error, "logins were not counted");
+        }
         self.inner.clients.close().await;
+        self.inner.readers.close().await;
         self.inner.writers.close().await;
         // What listens keeps a connection. If somebody waits for news, that one meets the end; if nobody does, it is given
         // back here.

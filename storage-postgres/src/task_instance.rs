@@ -8,7 +8,10 @@
 //!   is found by walking runs, and only those with a part of it are opened;
 //! - states of instances with a live attempt, and anything else: from the attempts;
 //! - some tasks, and anything else: the instances of these tasks are counted, each found by its key;
-//! - anything else is counted.
+//! - anything else is counted: what is stored, and what live attempts make different of it.
+//!
+//! A page in the second half of a list is walked to from its end. Lists of one run are a way of their own, of one statement
+//! that is planned once; those of one DAG have their first two ways planned once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,26 +19,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{PgConnection, Postgres, Row, SqlStr};
-use updraft_core::id::{AttemptToken, InstanceKey, RunId, TaskIx};
+use sqlx::{PgConnection, Row, SqlStr};
+use updraft_core::id::{AttemptToken, DagId, InstanceKey, RunId, TaskIx};
 use updraft_core::model::{AuditEntry, DagRun, Note, TaskInstance, TaskInstanceTry, TaskState};
 use updraft_core::storage::{
-    Page, PageRequest, Range, Result, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage,
+    Page, Range, Result, RunStorage, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage,
 };
 
 use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::{int, task_state, task_state_code, unsigned};
-use crate::dag_run::{RunFilter, bind_range, is_storable, read_note, read_run, runs_by_key, texts};
+use crate::dag_run::{RunFilter, Statement, bind_range, is_storable, one_dag, read_note, read_run, runs_by_key, texts};
 use crate::error::{storage_error, unreadable};
-use crate::page::{limit_and_offset, total};
-use crate::sql::{Schema, sql};
+use crate::page::{Side, limit_and_offset, total};
+use crate::sql::{RUNS_OF_DAG, Schema, sql};
 use crate::version::Version;
-
-type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// States in which an instance has a live attempt, be it an obsolete one.
 const LIVE: [TaskState; 3] = [TaskState::Queued, TaskState::Running, TaskState::Restarting];
@@ -52,14 +52,9 @@ enum Way {
 
 impl Way {
     fn of(query: &TaskInstanceQuery) -> Self {
-        let no_range = |range: &Range<DateTime<Utc>>| *range == Range::default();
         let by_task =
             query.task_ids.is_some() || query.pools.is_some() || query.queues.is_some() || query.executors.is_some();
-        let by_values = query.map_indexes.is_some()
-            || !no_range(&query.start_date)
-            || !no_range(&query.end_date)
-            || !no_range(&query.updated_at)
-            || query.duration != Range::default();
+        let by_values = asks_for_values(query);
         match &query.states {
             None if !by_values => Self::Tasks,
             Some(states) if states.iter().all(|state| LIVE.contains(state)) => Self::Live,
@@ -68,6 +63,25 @@ impl Way {
             _ => Self::Any,
         }
     }
+}
+
+/// Whether instances are asked for by what only they themselves tell.
+fn asks_for_values(query: &TaskInstanceQuery) -> bool {
+    let is_range = |range: &Range<DateTime<Utc>>| *range != Range::default();
+    query.map_indexes.is_some()
+        || is_range(&query.start_date)
+        || is_range(&query.end_date)
+        || is_range(&query.updated_at)
+        || query.duration != Range::default()
+}
+
+fn task_filters(query: &TaskInstanceQuery) -> [Option<Vec<String>>; 4] {
+    [&query.task_ids, &query.pools, &query.queues, &query.executors].map(|filter| texts(filter.as_ref()))
+}
+
+fn state_codes(query: &TaskInstanceQuery) -> Option<Vec<i16>> {
+    let states = query.states.as_ref()?;
+    Some(states.iter().map(|state| task_state_code(*state)).collect())
 }
 
 /// A query, as its statements take it.
@@ -83,15 +97,27 @@ struct Filter {
 
 impl Filter {
     fn new(query: &TaskInstanceQuery, runs: RunFilter) -> Self {
-        let tasks = [&query.task_ids, &query.pools, &query.queues, &query.executors];
-        let codes = |states: &BTreeSet<TaskState>| states.iter().map(|state| task_state_code(*state)).collect();
         Self {
             runs,
-            tasks: tasks.map(|filter| texts(filter.as_ref())),
+            tasks: task_filters(query),
             map_indexes: query.map_indexes.as_ref().map(|indexes| indexes.iter().copied().collect()),
-            states: query.states.as_ref().map(codes),
+            states: state_codes(query),
             dates: [query.start_date, query.end_date, query.updated_at],
             duration: query.duration,
+        }
+    }
+
+    /// Binds the parameters of the statements of this way, but for limit and offset.
+    fn bind<'q>(&'q self, way: Way, statement: SqlStr) -> Statement<'q> {
+        let statement = self.bind_tasks(self.runs.bind(sqlx::query(statement)));
+        match way {
+            Way::Tasks => statement,
+            Way::States => statement.bind(self.states.as_deref()),
+            Way::Live | Way::OfTasks | Way::Any => {
+                let statement = statement.bind(self.states.as_deref()).bind(self.map_indexes.as_deref());
+                let statement = self.dates.iter().fold(statement, |statement, range| bind_range(statement, *range));
+                statement.bind(self.duration.at_least).bind(self.duration.at_most)
+            }
         }
     }
 
@@ -99,43 +125,26 @@ impl Filter {
         self.tasks.iter().fold(statement, |statement, filter| statement.bind(filter.as_deref()))
     }
 
-    /// Binds what instances are asked for by.
-    fn bind_values<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
-        let statement = statement.bind(self.map_indexes.as_deref()).bind(self.states.as_deref());
-        let statement = self.dates.iter().fold(statement, |statement, range| bind_range(statement, *range));
-        statement.bind(self.duration.at_least).bind(self.duration.at_most)
-    }
-
-    fn bind<'q>(&'q self, way: Way, statement: SqlStr) -> Statement<'q> {
-        let statement = self.runs.bind(sqlx::query(statement));
-        match way {
-            Way::Tasks => self.bind_tasks(statement),
-            Way::States => statement.bind(self.states.as_deref()),
-            Way::Live | Way::OfTasks => self.bind_tasks(self.bind_values(statement)),
-            Way::Any => self.bind_values(statement),
-        }
-    }
-
     async fn total(&self, connection: &mut PgConnection, schema: &Schema, way: Way) -> Result<u64> {
-        let statement = schema.sql(match way {
+        let statement = match way {
             Way::Tasks => sql!("task_instance/total_by_tasks"),
             Way::States => sql!("task_instance/total_by_states"),
             Way::Live => sql!("task_instance/count_live"),
             Way::OfTasks => sql!("task_instance/count_of_tasks"),
             Way::Any => sql!("task_instance/count"),
-        });
-        let row = self.bind(way, statement).fetch_one(connection).await.map_err(storage_error)?;
+        };
+        let runs = if self.is_planned(way) { &[RUNS_OF_DAG] as &[_] } else { &[] };
+        let statement = self.bind(way, schema.with(statement, runs));
+        let row = statement.fetch_one(connection).await.map_err(storage_error)?;
         row.try_get(0).map(total).map_err(storage_error)
     }
 
-    async fn page(
-        &self,
-        connection: &mut PgConnection,
-        schema: &Schema,
-        way: Way,
-        page: PageRequest,
-    ) -> Result<Vec<PgRow>> {
-        let (limit, offset) = limit_and_offset(page);
+    /// Whether the statements are planned once.
+    fn is_planned(&self, way: Way) -> bool {
+        matches!(way, Way::Tasks | Way::States) && self.runs.is_dag()
+    }
+
+    async fn page(&self, connection: &mut PgConnection, schema: &Schema, way: Way, side: Side) -> Result<Vec<PgRow>> {
         let statement = match way {
             Way::Tasks => sql!("task_instance/runs_by_tasks"),
             Way::States => sql!("task_instance/runs_by_states"),
@@ -143,30 +152,30 @@ impl Filter {
             Way::OfTasks => sql!("task_instance/page_of_tasks"),
             Way::Any => sql!("task_instance/page"),
         };
-        let statement = self.bind(way, schema.sql(statement));
+        let parts = [side.down(), RUNS_OF_DAG];
+        let parts = if self.is_planned(way) { &parts[..] } else { &parts[..1] };
+        let statement = self.bind(way, schema.with(statement, parts));
         if !matches!(way, Way::Tasks | Way::States) {
-            return statement.bind(limit).bind(offset).fetch_all(connection).await.map_err(storage_error);
+            let statement = statement.bind(side.limit).bind(side.offset);
+            return statement.fetch_all(connection).await.map_err(storage_error);
         }
-        let end = offset.saturating_add(limit);
-        let rows = statement.bind(end).bind(offset).fetch_all(&mut *connection).await.map_err(storage_error)?;
+        let statement = statement.bind(side.end()).bind(side.offset);
+        let rows = statement.fetch_all(&mut *connection).await.map_err(storage_error)?;
         let (mut runs, mut skipped, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for row in &rows {
             let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
             let (run, count, before): (i64, i64, i64) = read().map_err(storage_error)?;
-            let from = (offset - before).max(0);
+            let (from, to) = ((side.offset - before).max(0), (side.end() - before).min(count));
             runs.push(run);
-            skipped.push(from);
-            taken.push((end - before).min(count) - from);
+            skipped.push(if side.from_end { count - to } else { from });
+            taken.push(to - from);
         }
         if runs.is_empty() {
             return Ok(rows);
         }
-        let statement = sqlx::query(schema.sql(sql!("task_instance/of_runs")))
-            .bind(runs)
-            .bind(skipped)
-            .bind(taken)
-            .bind(self.states.as_deref());
-        self.bind_tasks(statement).fetch_all(connection).await.map_err(storage_error)
+        let statement = sqlx::query(schema.sql(sql!("task_instance/of_runs"))).bind(runs).bind(skipped).bind(taken);
+        let statement = self.bind_tasks(statement.bind(self.states.as_deref()));
+        statement.fetch_all(connection).await.map_err(storage_error)
     }
 }
 
@@ -237,6 +246,39 @@ fn read_try(row: &PgRow) -> Result<TaskInstanceTry> {
 }
 
 impl PostgresStorage {
+    /// A page of one run.
+    async fn instances_of_run(
+        &self,
+        dag_id: &DagId,
+        run_id: &str,
+        query: &TaskInstanceQuery,
+    ) -> Result<Page<TaskInstance>> {
+        let Self { inner } = self;
+        let mut page = Page { items: Vec::new(), total: 0 };
+        let run = match self.dag_run(dag_id.as_str(), run_id).await {
+            Ok(run) => Arc::new(run),
+            Err(StorageError::NotFound(_)) => return Ok(page),
+            Err(error) => return Err(error),
+        };
+        let tasks = task_filters(query);
+        let states = state_codes(query);
+        let (limit, offset) = limit_and_offset(query.page);
+        let statement = || {
+            let statement = sqlx::query(inner.schema.sql(sql!("task_instance/of_run")));
+            let statement = statement.bind(run.id.0).bind(offset).bind(limit).bind(states.clone());
+            tasks.iter().fold(statement, |statement, filter| statement.bind(filter.clone()))
+        };
+        let rows = inner.readers.all(statement).await.map_err(storage_error)?;
+        let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
+        for row in &rows {
+            page.total = row.try_get("total").map(total).map_err(storage_error)?;
+            if row.try_get::<Option<i64>, _>(0).map_err(storage_error)?.is_some() {
+                page.items.push(read_instance(row, 0, &run, &version)?);
+            }
+        }
+        Ok(page)
+    }
+
     async fn views(&self, connection: &mut PgConnection, rows: &[PgRow]) -> Result<Vec<TaskInstance>> {
         let schema = &self.inner.schema;
         let keys: Vec<i64> =
@@ -270,19 +312,21 @@ impl TaskInstanceStorage for PostgresStorage {
         if !is_storable(dag_id) || !is_storable(run_id) {
             return Err(no_run());
         }
-        let query = sqlx::query(inner.schema.sql(sql!("task_instance/by_id")))
-            .bind(dag_id)
-            .bind(run_id)
-            .bind(Some(task_id).filter(|task_id| is_storable(task_id)))
-            .bind(map_index);
-        let row = query.fetch_optional(&inner.clients).await.map_err(storage_error)?.ok_or_else(no_run)?;
+        let statement = || {
+            sqlx::query(inner.schema.sql(sql!("task_instance/by_id")))
+                .bind(dag_id)
+                .bind(run_id)
+                .bind(Some(task_id).filter(|task_id| is_storable(task_id)))
+                .bind(map_index)
+        };
+        let row = inner.readers.optional(statement).await.map_err(storage_error)?.ok_or_else(no_run)?;
         if row.try_get::<Option<i64>, _>("run").map_err(storage_error)?.is_none() {
             return Err(not_found());
         }
         let run = Arc::new(read_run(&row)?);
         let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
         // After the columns of the run.
-        read_instance(&row, 21, &run, &version)
+        read_instance(&row, 22, &run, &version)
     }
 
     async fn task_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>> {
@@ -291,8 +335,19 @@ impl TaskInstanceStorage for PostgresStorage {
         if [query.duration.at_least, query.duration.at_most].into_iter().flatten().any(f64::is_nan) {
             return Ok(page);
         }
-        let mut tx = self.snapshot().await?;
         let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
+        let one_dag = one_dag(dags, readable).filter(|_| query.logical_date == Range::default());
+        let one_run = query.run_ids.as_ref().filter(|ids| ids.len() == 1).and_then(BTreeSet::first);
+        if let (Some(dag_id), Some(run_id), false) = (one_dag, one_run, asks_for_values(query)) {
+            return self.instances_of_run(dag_id, run_id, query).await;
+        }
+        // Live attempts are few, and read wholly whatever is asked for.
+        let is_planned = match Way::of(query) {
+            Way::Live => true,
+            Way::Tasks | Way::States => one_dag.is_some() && query.run_ids.is_none(),
+            Way::OfTasks | Way::Any => false,
+        };
+        let mut tx = if is_planned { self.planned_snapshot().await? } else { self.snapshot().await? };
         let run_ids = texts(query.run_ids.as_ref());
         let runs = RunFilter::find(&mut tx, schema, dags, readable, run_ids, query.logical_date).await?;
         let Some(runs) = runs else {
@@ -301,11 +356,23 @@ impl TaskInstanceStorage for PostgresStorage {
         let (filter, way) = (Filter::new(query, runs), Way::of(query));
         page.total = filter.total(&mut tx, schema, way).await?;
         if page.total > 0 {
-            let rows = filter.page(&mut tx, schema, way, query.page).await?;
+            let rows = filter.page(&mut tx, schema, way, Side::of(query.page, page.total)).await?;
             page.items = self.views(&mut tx, &rows).await?;
         }
         tx.commit().await.map_err(storage_error)?;
         Ok(page)
+    }
+
+    async fn instance_states(&self, places: &[(RunId, InstanceKey)]) -> Result<Vec<Option<TaskState>>> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query_scalar(self.inner.schema.sql(sql!("task_instance/states")))
+            .bind(places.iter().map(|(run, _)| run.0).collect::<Vec<_>>())
+            .bind(places.iter().map(|(_, key)| int(key.task.0)).collect::<Vec<_>>())
+            .bind(places.iter().map(|(_, key)| key.map_index).collect::<Vec<_>>());
+        let states: Vec<Option<i16>> = query.fetch_all(&self.inner.clients).await.map_err(storage_error)?;
+        states.into_iter().map(|state| state.map(task_state).transpose()).collect()
     }
 
     async fn tries(&self, run: RunId, key: InstanceKey) -> Result<Vec<TaskInstanceTry>> {

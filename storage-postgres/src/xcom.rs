@@ -16,7 +16,7 @@ use updraft_core::storage::{Page, Range, Result, XComEntry, XComQuery, XComStora
 
 use crate::PostgresStorage;
 use crate::code::unsigned;
-use crate::dag_run::{RunFilter, is_storable, runs_by_key, texts};
+use crate::dag_run::{RunFilter, is_storable, read_run, runs_by_key, texts};
 use crate::error::{storage_error, unreadable};
 use crate::page::{limit_and_offset, total};
 use crate::sql::sql;
@@ -35,6 +35,35 @@ fn read_xcom(row: &PgRow) -> sqlx::Result<(String, XCom)> {
     Ok((row.try_get("task_id")?, xcom))
 }
 
+/// What names one XCom: DAG, run, task, map index and key.
+type Name<'q> = (&'q str, &'q str, &'q str, i32, &'q str);
+
+/// The only XCom that is asked for, if the query names it.
+fn one_xcom(query: &XComQuery) -> Option<Name<'_>> {
+    let task_id = query.task_ids.as_ref().filter(|ids| ids.len() == 1)?.first()?;
+    let is_first = query.readable.is_none() && query.page.offset == 0 && query.page.limit > 0;
+    let name =
+        (query.dag_id.as_deref()?, query.run_id.as_deref()?, task_id.as_str(), query.map_index?, query.key.as_deref()?);
+    let is_name = [name.0, name.1, name.2, name.4].into_iter().all(is_storable);
+    (is_first && is_name).then_some(name)
+}
+
+impl PostgresStorage {
+    async fn xcom(&self, name: Name<'_>) -> Result<Page<XComEntry>> {
+        let statement = || {
+            let statement = sqlx::query(self.inner.schema.sql(sql!("xcom/by_key")));
+            statement.bind(name.0).bind(name.1).bind(name.2).bind(name.3).bind(name.4)
+        };
+        let row = self.inner.readers.optional(statement).await.map_err(storage_error)?;
+        let read = |row: PgRow| {
+            let (task_id, xcom) = read_xcom(&row).map_err(storage_error)?;
+            Ok(XComEntry { run: Arc::new(read_run(&row)?), task_id, xcom })
+        };
+        let items: Vec<XComEntry> = row.map(read).transpose()?.into_iter().collect();
+        Ok(Page { total: items.len() as u64, items })
+    }
+}
+
 #[async_trait]
 impl XComStorage for PostgresStorage {
     async fn xcoms(&self, query: &XComQuery) -> Result<Page<XComEntry>> {
@@ -42,6 +71,9 @@ impl XComStorage for PostgresStorage {
         let mut page = Page { items: Vec::new(), total: 0 };
         if query.key.as_ref().is_some_and(|key| !is_storable(key)) {
             return Ok(page);
+        }
+        if let Some(name) = one_xcom(query) {
+            return self.xcom(name).await;
         }
         let mut tx = self.snapshot().await?;
         let dags = query.dag_id.as_deref().map(|id| BTreeSet::from([DagId::from(id)]));

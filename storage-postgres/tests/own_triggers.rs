@@ -56,6 +56,7 @@ impl Trial {
 
 async fn create(storage: &PostgresStorage, version: DagVersionId, number: i64) -> DagRun {
     let run = NewRun {
+        uid: updraft_core::id::IdSource::from_system().uuid(day(number)),
         dag_version: version,
         run_id: format!("r{number}"),
         run_type: RunType::Manual,

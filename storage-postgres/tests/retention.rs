@@ -158,3 +158,26 @@ async fn schedulers_and_hosts_that_left_go() {
     runs.storage.heartbeat(&sessions[4]).await.expect("who lives goes on");
     runs.storage.heartbeat(&sessions[1]).await.expect_err("who is forgotten is fenced");
 }
+
+#[tokio::test]
+async fn old_updates_of_datasets_go() {
+    let runs = Runs::open().await;
+    runs.create(0..2).await;
+    runs.execute(
+        "INSERT INTO updraft.dataset (uri, extra, created_at, updated_at) VALUES ('s3://a', '{}', now(), now());
+        INSERT INTO updraft.dataset_event (dataset, \"timestamp\", source_map_index, extra)
+            SELECT 1, '2026-01-01T00:00:00Z'::timestamptz + n * interval '1 hour', -1, '{}' FROM generate_series(0, 99) n;
+        INSERT INTO updraft.dag_run_dataset_event SELECT 1, id FROM updraft.dataset_event;
+        INSERT INTO updraft.dataset_queue (dag, dataset, created_at)
+            SELECT id, 1, '2026-01-01T00:00:00Z' FROM updraft.dag",
+    )
+    .await;
+    let before = Some(start() + TimeDelta::hours(45));
+    let request = PurgeRequest { dataset_events_before: before, batch: 2, ..PurgeRequest::default() };
+    assert_eq!(runs.storage.purge(request.clone()).await.expect("a purge").dataset_events, 45);
+    assert_eq!(runs.storage.purge(request).await.expect("a purge"), Purged::default());
+    assert_eq!(runs.count("SELECT count(*) FROM updraft.dataset_event").await, 55);
+    assert_eq!(runs.count("SELECT count(*) FROM updraft.dag_run_dataset_event").await, 55);
+    assert_eq!(runs.count("SELECT count(*) FROM updraft.dataset").await, 1);
+    assert_eq!(runs.count("SELECT count(*) FROM updraft.dataset_queue").await, 1);
+}

@@ -202,6 +202,7 @@ impl World {
         let version = self.dice.pick(&self.dags);
         let date = self.clock.now() + chrono::TimeDelta::microseconds(i64::try_from(self.runs).unwrap());
         let run = NewRun {
+            uid: updraft::id::IdSource::from_seed(self.runs).uuid(date),
             dag_version: version.id,
             run_id: format!("{}-{}", version.dag.dag_id, self.runs),
             run_type: RunType::Manual,

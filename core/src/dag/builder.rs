@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::handle::{GroupHandle, IntoNodes, Node, TaskHandle, chain};
-use super::{DagError, DagProblem, Wiring, check, content_hash, settle};
+use super::{DagError, DagProblem, Wiring, check, content_hash, read_access_control, settle};
 use crate::id::{DagId, TaskId, TaskIx};
-use crate::model::{Dag, OperatorRef, Param, Schedule, Task, TaskGroup};
+use crate::model::{Action, Dag, OperatorRef, Param, Resource, Schedule, Task, TaskGroup};
 use crate::operator::{Operator, Outcome, Registry, TaskContext, TaskError};
 
 /// Declares a DAG in Rust.
@@ -178,6 +178,21 @@ impl DagBuilder {
         })
     }
 
+    /// Lets a role do this on the DAG ([`Resource::Dags`]) or on its runs ([`Resource::DagRuns`]). A DAG that says anything
+    /// of access takes from roles what it does not say; who may access all DAGs still may access this one.
+    pub fn access(self, role: &str, resource: Resource, actions: &[Action]) -> Self {
+        self.with(|dag| {
+            let declared = dag.access_control.get_or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(roles) = declared {
+                let of_role = roles.entry(role).or_insert_with(|| Value::Object(Map::new()));
+                let mut all: BTreeSet<&str> = actions.iter().map(|action| action.as_str()).collect();
+                let before = of_role[resource.as_str()].take();
+                all.extend(before.as_array().into_iter().flatten().filter_map(Value::as_str));
+                of_role[resource.as_str()] = all.into_iter().collect();
+            }
+        })
+    }
+
     /// Adds a parameter with its default.
     pub fn param(self, name: &str, value: impl Into<Value>) -> Self {
         self.param_with(simple_param(name, value.into()))
@@ -263,6 +278,12 @@ impl DagBuilder {
                     Err(_) => problems
                         .push(DagProblem::UnknownOperator { task: task.task_id.clone(), operator: name.clone() }),
                 },
+            }
+        }
+        if let Some(declared) = dag.access_control.take() {
+            match read_access_control(&declared) {
+                Ok(read) => dag.access_control = Some(read),
+                Err(problem) => problems.push(DagProblem::Dag(problem)),
             }
         }
         problems.extend(check(&dag));

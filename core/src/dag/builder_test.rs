@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::model::TriggerRule;
+use crate::model::{Dataset, DatasetCondition, TriggerRule};
 use crate::operator::OperatorInfo;
 
 async fn nothing(_: TaskContext) -> Result<Outcome, TaskError> {
@@ -194,4 +194,26 @@ fn unicode_letters_are_allowed_in_ids() {
     let dag = DagBuilder::new("größe_1");
     dag.task("été.1-a", nothing);
     assert_eq!(build(&dag).tasks.len(), 1);
+}
+
+#[test]
+fn datasets_are_known_by_the_normal_form_of_their_uris() {
+    let schedule = |uri: &str| Schedule::Datasets { condition: DatasetCondition::all([uri.to_owned()]) };
+    let dag = DagBuilder::new("d").schedule(schedule("S3://lab/in/"));
+    dag.task("a", nothing).inlet("s3://lab/in/").outlet(Dataset::new("s3://me@lab/out").with_extra("rows", 1));
+    let built = build(&dag);
+    assert_eq!(built.consumed_uris().collect::<Vec<_>>(), ["s3://lab/in"]);
+    assert_eq!(built.tasks[0].inlets, [json!("s3://lab/in")]);
+    let outlets: Vec<_> = built.tasks[0].outlet_datasets().collect();
+    assert_eq!(outlets, [Dataset::new("s3://lab/out").with_extra("rows", 1)]);
+
+    let wrong = DagBuilder::new("d").schedule(schedule("airflow://x"));
+    wrong.task("a", nothing).outlet("");
+    assert_eq!(
+        problems(&wrong),
+        [
+            "the URI \"airflow://x\" of a dataset in its schedule has the scheme 'airflow', which is reserved",
+            "task \"a\": the URI \"\" of a dataset must not be empty",
+        ]
+    );
 }

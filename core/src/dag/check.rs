@@ -5,7 +5,7 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::id::{DagId, TaskId};
-use crate::model::{DEFAULT_POOL, Dag, Schedule, TriggerRule};
+use crate::model::{DEFAULT_POOL, Dag, Dataset, Schedule, TriggerRule, normal_uri};
 
 use super::MAX_TASKS;
 
@@ -181,6 +181,11 @@ pub fn check(dag: &Dag) -> Vec<DagProblem> {
             problems.push(DagProblem::Dag(text));
         }
     }
+    for uri in dag.consumed_uris() {
+        problems.extend(normal_uri(uri).err().map(|problem| {
+            DagProblem::Dag(format!("the URI {:?} of a dataset in its schedule {problem}", shorten(uri)))
+        }));
+    }
 
     let mut ids: BTreeMap<&str, u32> = BTreeMap::new();
     for group in &dag.groups {
@@ -209,6 +214,11 @@ pub fn check(dag: &Dag) -> Vec<DagProblem> {
         }
         if dag.fail_stop && task.trigger_rule != TriggerRule::AllSuccess && !task.is_teardown {
             wrong(format!("a DAG with fail_stop allows the trigger rule all_success only, not {}", task.trigger_rule));
+        }
+        for dataset in task.inlets.iter().chain(&task.outlets).filter_map(Dataset::from_value) {
+            if let Err(problem) = normal_uri(&dataset.uri) {
+                wrong(format!("the URI {:?} of a dataset {problem}", shorten(&dataset.uri)));
+            }
         }
         if task.upstream.iter().any(|up| up.index() >= dag.tasks.len()) {
             wrong("it comes after a task that does not exist".into());

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::builder::{Draft, simple_param};
 use crate::id::TaskIx;
-use crate::model::{Task, TriggerRule, WeightRule};
+use crate::model::{Dataset, Task, TriggerRule, WeightRule};
 use crate::operator::{Outcome, TaskContext, TaskError};
 
 /// A task or a group, as an end of an edge.
@@ -236,6 +236,16 @@ impl TaskHandle {
     /// A parameter of the task alone, with its default.
     pub fn param(self, name: &str, value: impl Into<Value>) -> Self {
         self.with(|task| task.params.push(simple_param(name, value.into())))
+    }
+
+    /// Adds a dataset that it reads.
+    pub fn inlet(self, dataset: impl Into<Dataset>) -> Self {
+        self.with(|task| task.inlets.push(dataset.into().into_value()))
+    }
+
+    /// Adds a dataset that it updates.
+    pub fn outlet(self, dataset: impl Into<Dataset>) -> Self {
+        self.with(|task| task.outlets.push(dataset.into().into_value()))
     }
 
     fn with(self, set: impl FnOnce(&mut Task)) -> Self {

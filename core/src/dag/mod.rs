@@ -1,5 +1,6 @@
 //! Building and checking a DAG.
 
+mod access_control;
 mod builder;
 mod check;
 mod handle;
@@ -7,6 +8,7 @@ mod hash;
 mod priority;
 mod wiring;
 
+pub use access_control::{Grant, dag_resource, grants, named_roles, read_access_control};
 pub use builder::{BuiltDag, DagBuilder};
 pub use check::{DagError, DagProblem, check, check_group_key, check_key};
 pub use handle::{GroupHandle, IntoNodes, Node, TaskHandle, chain};

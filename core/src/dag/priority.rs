@@ -1,11 +1,13 @@
-use crate::model::{Dag, WeightRule};
+use serde_json::Value;
+
+use crate::model::{Dag, Dataset, DatasetNode, Schedule, WeightRule, normal_uri};
 
 /// Targets whose reachability is found in one pass over the edges.
 const BLOCK_WORDS: usize = 16;
 const BLOCK: usize = BLOCK_WORDS * 64;
 
 /// Sets what follows from the rest of a DAG that has passed its checks: tasks' dates within the DAG's (Airflow 2.11,
-/// `DAG.add_task`), and their effective priorities.
+/// `DAG.add_task`), their effective priorities, and the normal form of the URIs of datasets.
 pub fn settle(dag: &mut Dag) {
     for task in &mut dag.tasks {
         task.start_date = task.start_date.max(dag.start_date);
@@ -15,6 +17,32 @@ pub fn settle(dag: &mut Dag) {
         };
     }
     set_effective_priorities(dag);
+    set_normal_uris(dag);
+}
+
+fn set_normal_uris(dag: &mut Dag) {
+    if let Schedule::Datasets { condition } | Schedule::DatasetOrTime { condition, .. } = &mut dag.schedule {
+        for node in &mut condition.postfix {
+            if let DatasetNode::Uri(uri) = node
+                && let Ok(normal) = normal_uri(uri)
+            {
+                *uri = normal;
+            }
+        }
+    }
+    for task in &mut dag.tasks {
+        for value in task.inlets.iter_mut().chain(&mut task.outlets) {
+            normalize(value);
+        }
+    }
+}
+
+fn normalize(value: &mut Value) {
+    if let Some(dataset) = Dataset::from_value(value)
+        && let Ok(uri) = normal_uri(&dataset.uri)
+    {
+        *value = Dataset { uri, ..dataset }.into_value();
+    }
 }
 
 /// Sets each task's effective priority from the weights and rules in its DAG: its own weight, plus those of all tasks

@@ -18,10 +18,11 @@ use super::{Attempt, Executor, ExecutorEvent};
 use crate::clock::Clock;
 use crate::id::{AttemptToken, TokenMap};
 use crate::log::{LogSource, LogStore, LogWriter};
+use crate::mask::{Secrets, SensitiveNames};
 use crate::model::{AttemptPhase, Task};
 use crate::operator::{
-    CancelReason, Cancellation, CodeTasks, Operator, Outcome, Registry, RenderTemplates, TaskContext, TaskContextParts,
-    TaskError, TaskStore,
+    CancelReason, Cancellation, CodeTasks, MaskingStore, Operator, Outcome, Registry, RenderTemplates, TaskContext,
+    TaskContextParts, TaskError, TaskStore,
 };
 use crate::storage::StorageError;
 
@@ -49,6 +50,8 @@ pub struct LocalExecutorParts {
     pub store: Arc<dyn TaskStore>,
     /// Where they log.
     pub logs: Arc<dyn LogStore>,
+    /// Which names are those of secrets, which are not shown.
+    pub sensitive_names: SensitiveNames,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -206,15 +209,19 @@ impl Shared {
 async fn carry_out(shared: Arc<Shared>, attempt: Arc<Attempt>, cancellation: Cancellation) {
     let token = attempt.token;
     let log = Arc::new(AttemptLog::new(Arc::clone(&attempt), Arc::clone(&shared.parts.clock)));
+    let secrets = Arc::new(Secrets::new(shared.parts.sensitive_names.clone()));
     let writer = LogWriter::lazy(Arc::clone(&shared.parts.logs), Arc::<AttemptLog>::clone(&log));
+    let writer = writer.masking(Arc::clone(&secrets));
     // What code logs is its own matter; of operators from files people expect to see that they ran.
     if !attempt.task().is_code {
         writer.open();
     }
-    let work = until_ended(&shared, &attempt, &cancellation, writer.clone());
+    let work = until_ended(&shared, &attempt, &cancellation, &secrets, writer.clone());
     let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+    let result = result.map_err(|error| error.masked(&secrets));
     if result.is_err() || log.opened().is_some() {
         writer.bytes(log.ending(&result).as_bytes());
+        writer.end();
         writer.flush().await;
     }
     shared.report(token, result);
@@ -225,6 +232,7 @@ async fn until_ended(
     shared: &Shared,
     attempt: &Arc<Attempt>,
     cancellation: &Cancellation,
+    secrets: &Arc<Secrets>,
     log: LogWriter,
 ) -> Result<Outcome, TaskError> {
     let timeout = attempt.task().execution_timeout;
@@ -239,7 +247,7 @@ async fn until_ended(
     };
     // In a block of its own: the work is dropped at its end, whether it has ended or not.
     let (reason, ended) = {
-        let mut work = std::pin::pin!(work(shared, attempt, cancellation, log));
+        let mut work = std::pin::pin!(work(shared, attempt, cancellation, secrets, log));
         let reason = tokio::select! {
             biased;
             result = &mut work => return result,
@@ -268,12 +276,13 @@ async fn work(
     shared: &Shared,
     attempt: &Arc<Attempt>,
     cancellation: &Cancellation,
+    secrets: &Arc<Secrets>,
     log: LogWriter,
 ) -> Result<Outcome, TaskError> {
     let operator = shared.operator_of(attempt)?;
     let mut context = TaskContext::new(TaskContextParts {
         attempt: Arc::clone(attempt),
-        store: Arc::clone(&shared.parts.store),
+        store: Arc::new(MaskingStore::new(Arc::clone(&shared.parts.store), Arc::clone(secrets))),
         log,
         cancellation: cancellation.clone(),
         clock: Arc::clone(&shared.parts.clock),
@@ -284,7 +293,7 @@ async fn work(
             context = context.with_arguments(renderer.render(&context).await?);
         }
         let info = shared.parts.registry.info(&task.operator.path()).ok();
-        let fields = rendered_fields(task, context.arguments(), info.map(|info| &info.field_defaults));
+        let fields = rendered_fields(task, context.arguments(), info.map(|info| &info.field_defaults), secrets);
         match shared.parts.store.set_rendered_fields(attempt, fields).await {
             Err(StorageError::Fenced) => return Err(TaskError::Cancelled(CancelReason::Obsolete)),
             Err(error) => tracing::warn!(%error, token = %attempt.token, "rendered fields were not stored"),
@@ -294,10 +303,16 @@ async fn work(
     operator.execute(&context).await
 }
 
-/// The template fields as clients see them: long ones are cut.
-fn rendered_fields(task: &Task, arguments: &Map<String, Value>, defaults: Option<&Map<String, Value>>) -> Value {
+/// The template fields as clients see them: without secrets, and long ones are cut.
+fn rendered_fields(
+    task: &Task,
+    arguments: &Map<String, Value>,
+    defaults: Option<&Map<String, Value>>,
+    secrets: &Secrets,
+) -> Value {
     let fields = task.template_fields.iter().map(|name| {
         let value = arguments.get(name).or_else(|| defaults?.get(name)).cloned().unwrap_or(Value::Null);
+        let value = secrets.redact(name, value);
         let text = match &value {
             Value::String(text) => text.clone(),
             Value::Null | Value::Bool(_) | Value::Number(_) => String::new(),

@@ -98,6 +98,7 @@ where
         renderer: Some(Arc::new(Upper)),
         store: Arc::<Store>::clone(&store),
         logs: Arc::<MemoryLogs>::clone(&logs),
+        sensitive_names: SensitiveNames::default(),
         clock: Arc::new(SystemClock::new()),
     });
     Bed { executor, logs, store, dag: Arc::new(dag), ids: IdSource::from_seed(1) }
@@ -116,6 +117,7 @@ impl Bed {
         let now = DateTime::from_timestamp(1_704_067_200, 0).unwrap();
         let run = DagRun {
             id: RunId(1),
+            uid: uuid::Uuid::nil(),
             dag_id: DagId::from("d"),
             run_id: "r".into(),
             run_type: RunType::Manual,

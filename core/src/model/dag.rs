@@ -82,7 +82,7 @@ pub struct Dag {
     pub params: Vec<Param>,
     /// Arguments of all its tasks, as declared.
     pub default_args: Map<String, Value>,
-    /// Permissions by role, as declared.
+    /// Permissions by role, `{role: {"DAGs": [actions], "DAG Runs": [actions]}}`.
     pub access_control: Option<Value>,
     /// Airflow's first view.
     pub default_view: String,

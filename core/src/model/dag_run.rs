@@ -6,6 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::RunState;
 use crate::id::{DagId, DagVersionId, RunId, SchedulerId};
@@ -76,6 +77,8 @@ pub struct Note {
 pub struct DagRun {
     /// The storage's key.
     pub id: RunId,
+    /// Unique among all runs of all storages: what a run is known by where ids are UUIDs.
+    pub uid: Uuid,
     /// The DAG.
     pub dag_id: DagId,
     /// Unique among the runs of the DAG.

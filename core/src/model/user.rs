@@ -22,12 +22,18 @@ pub struct User {
     pub active: bool,
     /// Names of roles.
     pub roles: BTreeSet<String>,
-    /// The password's hash, as a PHC string.
+    /// The password's hash, as a PHC string; empty for nobody's.
     pub password_hash: String,
     /// When it was made.
     pub created_on: DateTime<Utc>,
-    /// When it was last changed.
+    /// When it was last changed, otherwise than through the API.
     pub changed_on: DateTime<Utc>,
+    /// How often the user has logged in.
+    pub login_count: Option<i64>,
+    /// How often in a row somebody has failed to log in as the user.
+    pub fail_login_count: Option<i64>,
+    /// When the user last logged in.
+    pub last_login: Option<DateTime<Utc>>,
 }
 
 impl Debug for User {
@@ -40,8 +46,10 @@ impl Debug for User {
 /// A named set of permissions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
+    /// The storage's key, in the order of creation.
+    pub id: i64,
     /// Unique among roles.
     pub name: String,
-    /// Pairs of action and resource, for example `can_read` and `DAGs`.
-    pub permissions: BTreeSet<(String, String)>,
+    /// Pairs of action and resource, for example `can_read` and `DAGs`, each once, in the order in which they were given.
+    pub permissions: Vec<(String, String)>,
 }

@@ -2,6 +2,7 @@
 
 mod code;
 mod context;
+mod masking;
 mod outcome;
 mod registry;
 mod store;
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 
 pub use code::CodeTasks;
 pub use context::{CancelReason, Cancellation, RenderTemplates, TaskContext, TaskContextParts, TaskStore};
+pub use masking::MaskingStore;
 pub use outcome::{Outcome, SkipDownstream, TaskError};
 pub use registry::{CheckArguments, OperatorInfo, Registry, UnknownOperator};
 pub use store::StorageTaskStore;

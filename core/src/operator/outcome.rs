@@ -1,9 +1,12 @@
 //! How a try ends.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::id::TaskIx;
+use crate::mask::Secrets;
 use crate::model::Dag;
 
 /// How a try that did not fail ends.
@@ -104,6 +107,22 @@ impl TaskError {
     /// A failure that another try may mend.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into())
+    }
+
+    /// The same error without secrets in its text.
+    pub(crate) fn masked(self, secrets: &Secrets) -> Self {
+        match self {
+            Self::Failed(text) => Self::Failed(secrets.mask(&text).into_owned()),
+            Self::FailedForGood(text) => Self::FailedForGood(secrets.mask(&text).into_owned()),
+            Self::Other(error) => {
+                let text = error.to_string();
+                match secrets.mask(&text) {
+                    Cow::Borrowed(_) => Self::Other(error),
+                    Cow::Owned(masked) => Self::Failed(masked),
+                }
+            }
+            Self::TimedOut(_) | Self::Cancelled(_) => self,
+        }
     }
 
     /// Whether another try may be made, as far as the error is concerned.

@@ -13,7 +13,10 @@ use super::TaskStore;
 use crate::clock::Clock;
 use crate::executor::Attempt;
 use crate::model::{Connection, RunState};
-use crate::storage::{OrderBy, PageRequest, Range, RunOrder, RunQuery, Storage, StorageError, XComEntry, XComQuery};
+use crate::secret::Keyring;
+use crate::storage::{
+    OrderBy, PageRequest, Range, RunOrder, RunQuery, Storage, StorageError, Subject, XComEntry, XComQuery,
+};
 
 /// The [`TaskStore`] of every executor that can reach the storage. While the storage is unavailable its calls wait, so that
 /// no try fails because of that.
@@ -21,12 +24,20 @@ use crate::storage::{OrderBy, PageRequest, Range, RunOrder, RunQuery, Storage, S
 pub struct StorageTaskStore {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
+    keys: Keyring,
 }
 
 impl StorageTaskStore {
     /// Reads and writes of tries over `storage`; `clock` is for pauses.
     pub fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Self {
-        Self { storage, clock }
+        Self { storage, clock, keys: Keyring::default() }
+    }
+
+    /// What secrets are decrypted with.
+    #[must_use]
+    pub fn secret_keys(mut self, keys: Keyring) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// Repeats a call while the storage is unavailable. Every call here may be repeated, whether it was carried out or not.
@@ -92,11 +103,15 @@ impl TaskStore for StorageTaskStore {
     }
 
     async fn variable(&self, key: &str) -> Result<Option<String>, StorageError> {
-        Ok(if_found(self.retry(|| self.storage.variable(key)).await)?.map(|variable| variable.value))
+        let fails = |error| StorageError::Undecipherable(Subject::Variable(key.into()), error);
+        let Some(found) = if_found(self.retry(|| self.storage.variable(key)).await)? else { return Ok(None) };
+        Ok(Some(self.keys.open_variable(found).map_err(fails)?.value))
     }
 
     async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, StorageError> {
-        if_found(self.retry(|| self.storage.connection(conn_id)).await)
+        let fails = |error| StorageError::Undecipherable(Subject::Connection(conn_id.into()), error);
+        let Some(found) = if_found(self.retry(|| self.storage.connection(conn_id)).await)? else { return Ok(None) };
+        Ok(Some(self.keys.open_connection(found).map_err(fails)?))
     }
 
     async fn previous_success(&self, attempt: &Attempt) -> Result<Option<[Option<DateTime<Utc>>; 4]>, StorageError> {

@@ -7,7 +7,7 @@ use super::{Actor, Result, Service};
 use crate::dag::content_hash;
 use crate::id::DagId;
 use crate::model::{Dag, DagRecord, DagVersion};
-use crate::storage::{DagQuery, DagRegistration, Page, PageRequest, RunQuery};
+use crate::storage::{DagQuery, DagRegistration, Page, PageRequest, RunQuery, TaskInstanceQuery};
 
 /// How many runs are looked at in one step where all runs of a DAG are.
 const RUNS_AT_A_TIME: usize = 1000;
@@ -117,6 +117,18 @@ impl Service {
         Ok(())
     }
 
+    /// How many records [`Service::delete_dag`] removes: the DAG, its runs and their task instances.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn count_records(&self, dag_id: &str) -> Result<u64> {
+        let dag_ids = Some(BTreeSet::from([DagId::from(dag_id)]));
+        let page = PageRequest { limit: 1, offset: 0 };
+        let runs = RunQuery { dag_ids: dag_ids.clone(), page, ..RunQuery::default() };
+        let instances = TaskInstanceQuery { dag_ids, page, ..TaskInstanceQuery::default() };
+        Ok(1 + self.storage.dag_runs(&runs).await?.total + self.storage.task_instances(&instances).await?.total)
+    }
+
     async fn run_ids(&self, dag_id: &DagId) -> Result<Vec<String>> {
         let mut ids = Vec::new();
         loop {
@@ -140,5 +152,21 @@ impl Service {
     /// `NotFound`.
     pub async fn dag_source(&self, fileloc: &str) -> Result<Arc<str>> {
         Ok(self.storage.dag_source(fileloc).await?)
+    }
+
+    /// The DAGs that a file declares, inactive ones included.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn dags_of_file(&self, fileloc: &str) -> Result<Vec<DagId>> {
+        Ok(self.storage.dags_of_file(fileloc).await?)
+    }
+
+    /// Asks whoever watches a file to read it again; whether nobody had asked already.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn request_parsing(&self, fileloc: &str) -> Result<bool> {
+        Ok(self.storage.request_parsing(self.now().await?, fileloc).await?)
     }
 }

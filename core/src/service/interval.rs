@@ -34,6 +34,24 @@ pub(super) fn infer_manual_interval(
     }
 }
 
+/// Whether a schedule whose runs begin with that of `first` makes one with this logical date.
+pub(super) fn is_on_schedule(schedule: &Schedule, timezone: &str, first: DateTime<Utc>, date: DateTime<Utc>) -> bool {
+    if date == first {
+        return true;
+    }
+    let timetable = match schedule {
+        Schedule::DatasetOrTime { timetable, .. } => timetable.as_ref(),
+        other => other,
+    };
+    match timetable {
+        Schedule::Cron { .. } => infer_manual_interval(timetable, timezone, date).1 == date,
+        Schedule::TimeDelta { microseconds } if *microseconds > 0 => {
+            (date - first).num_microseconds().is_some_and(|length| length % microseconds == 0)
+        }
+        _ => false,
+    }
+}
+
 /// The ticks of a cron expression on a zone's wall clock.
 struct Ticks {
     cron: Cron,
@@ -133,6 +151,20 @@ mod tests {
 
     fn cron(expression: &str, timezone: &str, date: &str) -> [String; 2] {
         interval(&Schedule::Cron { expression: expression.into() }, timezone, date)
+    }
+
+    #[test]
+    fn dates_are_on_schedule_or_not() {
+        let date = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let daily = Schedule::Cron { expression: "@daily".into() };
+        let first = date("2024-03-01T05:00:00Z");
+        let is = |schedule: &Schedule, text| is_on_schedule(schedule, "UTC", first, date(text));
+        assert!(is(&daily, "2024-03-02T00:00:00Z") && is(&daily, "2024-03-01T05:00:00Z"));
+        assert!(!is(&daily, "2024-03-02T05:00:00Z") && !is(&daily, "2024-03-02T00:00:01Z"));
+        let hours = Schedule::TimeDelta { microseconds: 2 * 3_600_000_000 };
+        assert!(is(&hours, "2024-03-01T09:00:00Z") && !is(&hours, "2024-03-01T08:00:00Z"));
+        assert!(!is(&Schedule::Once, "2024-03-01T09:00:00Z"));
+        assert!(!is(&Schedule::TimeDelta { microseconds: 0 }, "2024-03-01T09:00:00Z"));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct LogPage {
     pub text: String,
     /// Where the next part starts.
     pub position: u64,
+    /// Whether more is there already.
+    pub has_more: bool,
     /// Whether nothing can follow.
     pub is_end: bool,
     /// Whether there is a log at all.
@@ -38,7 +40,7 @@ impl Service {
         let mut bytes = Vec::new();
         let mut next = position;
         let mut exists = false;
-        let mut is_all = true;
+        let mut has_more = false;
         while let Some(chunk) = self.logs.read(&key, next, CHUNK.min(max.saturating_sub(bytes.len()))).await? {
             exists = true;
             if chunk.bytes.is_empty() || chunk.next_offset <= next {
@@ -47,7 +49,7 @@ impl Service {
             bytes.extend_from_slice(&chunk.bytes);
             next = chunk.next_offset;
             if bytes.len() >= max {
-                is_all = false;
+                has_more = true;
                 break;
             }
         }
@@ -57,7 +59,7 @@ impl Service {
             Some(lines) if !bytes.is_empty() => (lines, next.saturating_sub(1)),
             _ => (text.as_ref(), next),
         };
-        Ok(LogPage { text: text.to_owned(), position, is_end: is_all && !may_grow, exists })
+        Ok(LogPage { text: text.to_owned(), position, has_more, is_end: !has_more && !may_grow, exists })
     }
 }
 

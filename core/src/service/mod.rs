@@ -4,7 +4,11 @@
 //! writes who did what to the event log, in the same step as the change.
 
 mod actor;
+mod connection;
 mod dag;
+mod dag_warning;
+mod dataset;
+mod default_role;
 mod dependency;
 mod error;
 mod event_log;
@@ -14,25 +18,36 @@ mod log;
 mod param;
 mod pool;
 mod relatives;
+mod role;
+mod rotation;
 mod run;
 mod task_instance;
+mod token;
+mod user;
+mod variable;
 mod xcom;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 
 pub use actor::Actor;
 pub use dag::DagDeclaration;
+pub use default_role::default_roles;
 pub use dependency::Dependency;
 pub use error::{Result, ServiceError};
 pub use log::LogPage;
 pub use pool::{NewPool, PoolChange};
+pub use rotation::Rotation;
 pub use run::{CheckedTrigger, TriggerRequest};
 pub use task_instance::{ClearRequest, MarkRequest, RunAnchor};
+pub use token::{NewToken, TOKEN_PREFIX, TokenHolder, TokenText};
+pub use user::NewUser;
 
 use crate::id::IdSource;
 use crate::log::LogStore;
+use crate::mask::SensitiveNames;
+use crate::secret::Keyring;
 use crate::storage::Storage;
 
 /// What a host decides about the service.
@@ -41,12 +56,20 @@ use crate::storage::Storage;
 pub struct Settings {
     /// Whether new DAGs that do not say so themselves start paused.
     pub dags_are_paused_at_creation: bool,
+    /// What secrets are encrypted with.
+    pub secret_keys: Keyring,
+    /// Which names are those of secrets, whose values are not shown.
+    pub sensitive_names: SensitiveNames,
 }
 
 impl Default for Settings {
     /// Airflow's defaults.
     fn default() -> Self {
-        Self { dags_are_paused_at_creation: true }
+        Self {
+            dags_are_paused_at_creation: true,
+            secret_keys: Keyring::default(),
+            sensitive_names: SensitiveNames::default(),
+        }
     }
 }
 
@@ -57,12 +80,13 @@ pub struct Service {
     logs: Arc<dyn LogStore>,
     ids: IdSource,
     settings: Settings,
+    roles_are_seeded: Arc<OnceLock<()>>,
 }
 
 impl Service {
     /// A service over a storage and its logs.
     pub fn new(storage: Arc<dyn Storage>, logs: Arc<dyn LogStore>, ids: IdSource, settings: Settings) -> Self {
-        Self { storage, logs, ids, settings }
+        Self { storage, logs, ids, settings, roles_are_seeded: Arc::default() }
     }
 
     /// Where state is kept.

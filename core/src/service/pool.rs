@@ -2,7 +2,7 @@
 
 use super::{Actor, Result, Service, ServiceError};
 use crate::model::{DEFAULT_POOL, Pool, PoolUsage};
-use crate::storage::{OrderBy, Page, PageRequest, PoolOrder, PoolUpdate, Subject};
+use crate::storage::{OrderBy, Page, PageRequest, PoolOrder, PoolUpdate, StorageError, Subject};
 
 /// Longest name of a pool.
 const MAX_NAME: usize = 256;
@@ -63,6 +63,31 @@ impl Service {
             include_deferred: pool.include_deferred,
         };
         Ok(self.storage.create_pool(pool, Some(actor.audit("post_pool"))).await?)
+    }
+
+    /// Makes a pool, or gives the one of this name its slots and description; whether deferred instances keep their slots is
+    /// settled when it is made.
+    ///
+    /// # Errors
+    /// `Invalid` as when a pool is made.
+    pub async fn put_pool(&self, pool: NewPool, actor: &Actor) -> Result<PoolUsage> {
+        let name = check_name(pool.name.clone())?;
+        let update = PoolUpdate {
+            slots: Some(check_slots(pool.slots)?),
+            description: Some(pool.description.clone()),
+            ..PoolUpdate::default()
+        };
+        loop {
+            match self.storage.update_pool(&name, update.clone(), Some(actor.audit("patch_pool"))).await {
+                Err(StorageError::NotFound(_)) => {}
+                updated => return Ok(updated?),
+            }
+            match self.create_pool(pool.clone(), actor).await {
+                // Somebody else made it at the same time.
+                Err(ServiceError::AlreadyExists(_)) => {}
+                created => return created,
+            }
+        }
     }
 
     /// Changes a pool. A smaller pool ends nothing; nothing new starts until there is room.

@@ -1,9 +1,11 @@
 //! Runs: trigger, mark, clear, annotate, delete.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::interval::infer_manual_interval;
 use super::param::check_params;
@@ -42,6 +44,7 @@ pub struct CheckedTrigger<'a> {
     dag: &'a DagRecord,
     request: TriggerRequest,
     actor: &'a Actor,
+    uid: Uuid,
     now: DateTime<Utc>,
     logical_date: DateTime<FixedOffset>,
     attempts: i64,
@@ -55,7 +58,7 @@ impl CheckedTrigger<'_> {
 
     /// The run to create.
     pub fn run(&self) -> NewRun {
-        new_run(self.dag, &self.request, self.logical_date, self.actor)
+        new_run(self)
     }
 
     /// Chooses another logical date if that is free to choose and was what the run met: two clients may ask within the same
@@ -126,7 +129,8 @@ impl Service {
             return Err(error);
         }
         let logical_date = request.logical_date.unwrap_or_else(|| now.fixed_offset()).trunc_subsecs(6);
-        Ok(CheckedTrigger { dag, request, actor, now, logical_date, attempts: 0 })
+        let uid = self.ids().uuid(now);
+        Ok(CheckedTrigger { dag, request, actor, uid, now, logical_date, attempts: 0 })
     }
 
     async fn check_is_new(&self, dag: &DagRecord, request: &TriggerRequest) -> Result<()> {
@@ -156,6 +160,45 @@ impl Service {
     /// `NotFound`.
     pub async fn dag_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun> {
         Ok(self.storage.dag_run(dag_id, run_id).await?)
+    }
+
+    /// The run with this uid.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun> {
+        Ok(self.storage.dag_run_by_uid(uid).await?)
+    }
+
+    /// How many runs of these DAGs are in each state; DAGs that do not exist are left out.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>> {
+        Ok(self.storage.count_runs(dag_ids).await?)
+    }
+
+    /// The run of a DAG that has a logical date.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn dag_run_on(&self, dag_id: &str, logical_date: DateTime<Utc>) -> Result<DagRun> {
+        let query = RunQuery {
+            dag_ids: Some(BTreeSet::from([DagId::from(dag_id)])),
+            logical_date: Range { at_least: Some(logical_date), at_most: Some(logical_date) },
+            page: PageRequest { limit: 1, offset: 0 },
+            ..RunQuery::default()
+        };
+        let found = self.storage.dag_runs(&query).await?.items.pop();
+        found.ok_or_else(|| ServiceError::NotFound(Subject::LogicalDate(dag_id.into(), logical_date)))
+    }
+
+    /// Of each DAG that the caller may see (`None` for all) the run with the latest logical date, by the DAG's id.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>> {
+        Ok(self.storage.latest_runs(readable).await?)
     }
 
     /// A page of runs.
@@ -192,6 +235,28 @@ impl Service {
         // A run that has the state keeps its dates.
         let state = (state != run.state && !waits_for_teardown).then_some(state);
         let audit = run_audit(actor, "update_dag_run_state", dag_id, run_id);
+        self.amend_run(Amendment { run: run.id, state, restarts: false, instances }, audit).await
+    }
+
+    /// Ends a run at once, whatever its state: it is failed, what is under way is ended and failed, and what has not started
+    /// is skipped. So are the tasks that end the run and have no work of their own, even if they had ended: by them a
+    /// cancelled run is told from one that failed by itself, for as long as it exists.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn cancel_run(&self, dag_id: &str, run_id: &str, actor: &Actor) -> Result<DagRun> {
+        let run = self.storage.dag_run(dag_id, run_id).await?;
+        let found = self.instances_of(dag_id, run_id).await?;
+        let downstream = found.first().map(|instance| instance.dag.downstream()).unwrap_or_default();
+        let (last, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|instance| {
+            instance.task().is_some_and(|task| task.is_empty)
+                && downstream.get(instance.key.task.index()).is_some_and(Vec::is_empty)
+        });
+        let mark = InstanceAmendment::Mark { state: TaskState::Skipped, only: StateSet::ALL };
+        let mut instances = mark_failed(&others);
+        instances.extend(last.iter().map(|instance| (instance.key, mark.clone())));
+        let audit = run_audit(actor, "cancel_dag_run", dag_id, run_id);
+        let state = (run.state != RunState::Failed).then_some(RunState::Failed);
         self.amend_run(Amendment { run: run.id, state, restarts: false, instances }, audit).await
     }
 
@@ -319,17 +384,18 @@ fn check_run_id(run_id: &str) -> Result<()> {
     Ok(())
 }
 
-fn new_run(dag: &DagRecord, request: &TriggerRequest, logical_date: DateTime<FixedOffset>, actor: &Actor) -> NewRun {
+fn new_run(trigger: &CheckedTrigger<'_>) -> NewRun {
+    let CheckedTrigger { dag, request, actor, uid, logical_date, .. } = trigger;
     let run_id = match request.run_id.as_deref() {
-        None | Some("") => format!("{}__{}", RunType::Manual, isoformat(logical_date)),
+        None | Some("") => format!("{}__{}", RunType::Manual, isoformat(*logical_date)),
         Some(run_id) => run_id.to_owned(),
     };
     let date = logical_date.to_utc();
     let interval =
         request.data_interval.unwrap_or_else(|| infer_manual_interval(&dag.dag().schedule, &dag.dag().timezone, date));
-    let note = request.note.clone().filter(|note| !note.is_empty());
     let audit = AuditEntry { dag_id: Some(dag.dag_id().clone()), ..actor.audit("post_dag_run") };
     NewRun {
+        uid: *uid,
         dag_version: dag.version.id,
         run_id,
         run_type: RunType::Manual,
@@ -339,7 +405,7 @@ fn new_run(dag: &DagRecord, request: &TriggerRequest, logical_date: DateTime<Fix
         data_interval_end: interval.1,
         external_trigger: true,
         conf: Value::Object(request.conf.clone()),
-        note: note.map(|content| Note { content, user: actor.user().map(Into::into) }),
+        note: request.note.clone().map(|content| Note { content, user: actor.user().map(Into::into) }),
         audit: Some(audit),
     }
 }

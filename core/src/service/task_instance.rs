@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use super::interval::is_on_schedule;
 use super::relatives::Relatives;
 use super::{Actor, Result, Service, ServiceError};
 use crate::id::{DagId, RunId, TaskIx, UNMAPPED};
@@ -238,12 +239,12 @@ impl Service {
                 && (!is_the_task || request.map_index.is_none_or(|index| index == instance.key.map_index))
                 && instance.state != request.state;
             let state = if is_marked { request.state } else { instance.state };
-            if cleared.contains(task_id) && FAILED.contains(state) {
-                let only = if is_marked { StateSet::ALL } else { FAILED };
-                amendments.add(&instance, clear(&instance, only), true);
-            } else if is_marked {
+            if is_marked {
                 let mark = InstanceAmendment::Mark { state: request.state, only: StateSet::ALL };
                 amendments.add(&instance, mark, false);
+            }
+            if cleared.contains(task_id) && FAILED.contains(state) {
+                amendments.add(&instance, clear(&instance, FAILED), true);
             }
             if is_marked {
                 altered.push(instance);
@@ -325,11 +326,15 @@ impl Service {
             ..RunQuery::default()
         };
         let around = self.storage.dag_runs(&query).await?.items;
+        let first = around.iter().map(|run| run.logical_date).min().unwrap_or(run.logical_date);
         let is_marked = |other: &DagRun| {
             other.id == run.id
                 || match reach_of(&dag.schedule) {
                     Reach::All => true,
-                    Reach::Scheduled => matches!(other.run_type, RunType::Scheduled | RunType::Backfill),
+                    Reach::Scheduled => {
+                        matches!(other.run_type, RunType::Scheduled | RunType::Backfill)
+                            || is_on_schedule(&dag.schedule, &dag.timezone, first, other.logical_date)
+                    }
                     Reach::Itself => false,
                 }
         };
@@ -347,7 +352,7 @@ impl Service {
 enum Reach {
     /// All that there are.
     All,
-    /// Those that the schedule made.
+    /// Those that the schedule made, or could have made.
     Scheduled,
     /// None.
     Itself,

@@ -61,6 +61,8 @@ pub struct DagQuery {
     pub dag_id_pattern: Option<String>,
     /// Those with one of these ids.
     pub dag_ids: Option<BTreeSet<DagId>>,
+    /// Those that one of these files declares.
+    pub filelocs: Option<BTreeSet<String>>,
     /// Those that the caller may see; `None` for all.
     pub readable: Option<Arc<BTreeSet<DagId>>>,
     /// The order.
@@ -73,7 +75,13 @@ pub struct DagQuery {
 #[async_trait]
 pub trait DagStorage {
     /// Makes DAGs known, in one step: inserts new ones, adds a version where the content hash differs from the newest
-    /// version's, makes inactive ones active, and notes the time. Returns the newest version of each, in the order given.
+    /// version's, makes inactive ones active, and notes the time. Of new versions, the datasets that they use become known
+    /// (those that tasks update before those that schedules wait for, in the order given), and what they use no longer is
+    /// no more queued for them. Returns the newest version of each, in the order given.
+    ///
+    /// Where a new version says who may access it ([`Dag::access_control`]), roles other than Admin lose what else they were
+    /// given on the DAG and its runs, and get what it says. Roles that do not exist are ignored; a DAG that says nothing
+    /// leaves roles as they are.
     async fn register_dags(&self, now: DateTime<Utc>, dags: Vec<DagRegistration>) -> Result<Vec<DagVersion>>;
 
     /// Says that these DAGs, which were made known before, are still declared as they were: makes inactive ones active, and
@@ -110,7 +118,8 @@ pub trait DagStorage {
         audit: Option<AuditEntry>,
     ) -> Result<()>;
 
-    /// Forgets a DAG with all its runs, versions and import errors of its file; entries of the event log stay.
+    /// Forgets a DAG with all its runs, versions and import errors of its file, and what was queued for it; the datasets
+    /// that it used, their updates, and entries of the event log stay.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` while one of its attempts is live, obsolete ones included.
@@ -121,4 +130,7 @@ pub trait DagStorage {
     /// # Errors
     /// `NotFound`.
     async fn dag_source(&self, fileloc: &str) -> Result<Arc<str>>;
+
+    /// The ids of all DAGs whose newest version a file declares, inactive ones included, sorted.
+    async fn dags_of_file(&self, fileloc: &str) -> Result<Vec<DagId>>;
 }

@@ -8,15 +8,20 @@
 //! The `conformance` feature has the test suite that every storage passes.
 
 mod dag;
+mod dag_warning;
+mod dataset;
 mod error;
 mod event_log;
 mod import_error;
 mod page;
+mod parsing_request;
 mod pool;
+mod role;
 mod run;
 mod scheduler;
 mod secret;
 mod task_instance;
+mod token;
 mod user;
 mod xcom;
 
@@ -27,19 +32,29 @@ use std::any::Any;
 use std::fmt::Debug;
 
 pub use dag::{DagOrder, DagQuery, DagRegistration, DagStorage, UNREPORTED};
+pub use dag_warning::{DagWarningOrder, DagWarningQuery, DagWarningStorage};
+pub use dataset::{
+    DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, DatasetStorage, NewDatasetEvent,
+    QueuedDatasetEventQuery,
+};
 pub use error::{StorageError, Subject};
 pub use event_log::{EventLogOrder, EventLogQuery, EventLogStorage};
 pub use import_error::{ImportErrorOrder, ImportErrorStorage};
 pub use page::{OrderBy, Page, PageRequest, Range};
+pub use parsing_request::ParsingRequestStorage;
 pub use pool::{PoolOrder, PoolStorage, PoolUpdate};
+pub use role::{RoleOrder, RoleStorage, RoleUpdate};
 pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
 pub use scheduler::{
     Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage,
     Transition, Verdict,
 };
-pub use secret::{ConnectionStorage, VariableStorage};
+pub use secret::{
+    ConnectionOrder, ConnectionStorage, ConnectionUpdate, VariableOrder, VariableStorage, VariableUpdate,
+};
 pub use task_instance::{TaskInstanceQuery, TaskInstanceStorage};
-pub use user::UserStorage;
+pub use token::TokenStorage;
+pub use user::{UserOrder, UserStorage, UserUpdate};
 pub use xcom::{XComEntry, XComQuery, XComStorage};
 
 #[allow(unused_imports, reason = "for the docs")]
@@ -51,15 +66,20 @@ pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 /// Everything that is kept. [`Any`] tells what it is kept in.
 pub trait Storage:
     DagStorage
+    + DagWarningStorage
     + RunStorage
     + TaskInstanceStorage
     + XComStorage
+    + ParsingRequestStorage
     + PoolStorage
+    + DatasetStorage
     + VariableStorage
     + ConnectionStorage
     + EventLogStorage
     + ImportErrorStorage
     + UserStorage
+    + RoleStorage
+    + TokenStorage
     + SchedulerStorage
     + Debug
     + Send
@@ -70,15 +90,20 @@ pub trait Storage:
 
 impl<T> Storage for T where
     T: DagStorage
+        + DagWarningStorage
         + RunStorage
         + TaskInstanceStorage
         + XComStorage
+        + ParsingRequestStorage
         + PoolStorage
+        + DatasetStorage
         + VariableStorage
         + ConnectionStorage
         + EventLogStorage
         + ImportErrorStorage
         + UserStorage
+        + RoleStorage
+        + TokenStorage
         + SchedulerStorage
         + Debug
         + Send

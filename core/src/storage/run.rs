@@ -1,9 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{OrderBy, Page, PageRequest, Range, Result};
 use crate::id::{DagId, DagVersionId, InstanceKey, RunId};
@@ -12,6 +13,8 @@ use crate::model::{AuditEntry, DagRun, Note, RunState, RunType, StateSet, TaskSt
 /// A run to be created.
 #[derive(Debug, Clone)]
 pub struct NewRun {
+    /// Unique among all runs; best made of the time, as [`IdSource::uuid`](crate::id::IdSource::uuid) makes it.
+    pub uid: Uuid,
     /// The version of the DAG that it runs. One task instance is created for each task of it.
     pub dag_version: DagVersionId,
     /// Unique among the runs of the DAG.
@@ -95,6 +98,8 @@ pub struct RunQuery {
     pub updated_at: Range<DateTime<Utc>>,
     /// The order.
     pub order_by: Option<OrderBy<RunOrder>>,
+    /// Whether nobody asks for the total, which is then 0: to count costs more than a page, the longer the history is.
+    pub without_total: bool,
     /// The part.
     pub page: PageRequest,
 }
@@ -115,7 +120,7 @@ pub enum InstanceAmendment {
     },
     /// Sets a finished state, if the state is in `only` and differs: a missing end, or that of a state that was not
     /// finished, is set to now, so is a missing start, or that of a state that was `none` or `scheduled`; a live attempt
-    /// becomes obsolete.
+    /// becomes obsolete. The failed try of an instance that waits for a retry goes to the history.
     Mark {
         /// The new state.
         state: TaskState,
@@ -155,8 +160,21 @@ pub trait RunStorage {
     /// `NotFound`.
     async fn dag_run(&self, dag_id: &str, run_id: &str) -> Result<DagRun>;
 
+    /// The run with this uid.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn dag_run_by_uid(&self, uid: Uuid) -> Result<DagRun>;
+
     /// A page of runs.
     async fn dag_runs(&self, query: &RunQuery) -> Result<Page<DagRun>>;
+
+    /// How many runs of these DAGs are in each state. DAGs that do not exist are left out, and states without a run.
+    async fn count_runs(&self, dag_ids: &BTreeSet<DagId>) -> Result<BTreeMap<DagId, BTreeMap<RunState, u64>>>;
+
+    /// Of each DAG that the caller may see (`None` for all) the run with the latest logical date, by the DAG's id. DAGs without
+    /// runs are left out.
+    async fn latest_runs(&self, readable: Option<Arc<BTreeSet<DagId>>>) -> Result<Vec<DagRun>>;
 
     /// Changes runs and their instances from outside the engine, all in one step; each run's `version` grows by one, and
     /// its owner is told. Returns the runs as they are then, in the order given, each with the keys of the instances that

@@ -57,6 +57,9 @@ pub trait TaskInstanceStorage {
     /// A page of task instances.
     async fn task_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>>;
 
+    /// Where instances stand, live attempts taken into account, in the order given; `None` for those that do not exist.
+    async fn instance_states(&self, places: &[(RunId, InstanceKey)]) -> Result<Vec<Option<TaskState>>>;
+
     /// The tries of an instance that have passed, oldest first, then the instance as it stands, even if it was cleared or
     /// has not run yet, as Airflow lists them; nothing if the instance does not exist. One that waits for its retry is
     /// listed as the failed try that it was.

@@ -38,8 +38,12 @@ impl VerifiedCredentials {
 
     pub(super) fn contains(&self, digest: &Digest, now: Duration) -> bool {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        match until.get(digest) {
-            Some(end) if now < *end => true,
+        match until.get_mut(digest) {
+            Some(end) if now < *end => {
+                // Whoever goes on calling is not verified anew each minute, by all requests at once.
+                *end = now + REMEMBERED_FOR;
+                true
+            }
             Some(_) => {
                 until.remove(digest);
                 false
@@ -72,9 +76,10 @@ mod tests {
         let digest = cache.digest("ann", "secret", "hash");
         cache.insert(digest, Duration::ZERO);
         assert!(cache.contains(&digest, Duration::from_secs(59)));
-        assert!(!cache.contains(&digest, Duration::from_secs(60)));
+        assert!(cache.contains(&digest, Duration::from_secs(118)), "a minute after it was last used");
+        assert!(!cache.contains(&digest, Duration::from_secs(178)));
         for n in 0..2 * MAX_REMEMBERED {
-            cache.insert(cache.digest("ann", &n.to_string(), "hash"), Duration::from_secs(61));
+            cache.insert(cache.digest("ann", &n.to_string(), "hash"), Duration::from_secs(179));
         }
         assert_eq!(cache.until.lock().unwrap().len(), MAX_REMEMBERED);
     }

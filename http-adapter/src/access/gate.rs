@@ -12,6 +12,8 @@ use super::{AccessError, Action, Authenticator, Authorizer, Dags, Principal, Res
 pub(crate) enum Access {
     /// Nothing, not even credentials.
     Open,
+    /// Credentials, whatever they permit.
+    Known,
     /// A permission on something that belongs to no DAG.
     Plain(Action, Resource),
     /// A permission on the DAG that the request names.
@@ -19,14 +21,19 @@ pub(crate) enum Access {
     /// A permission on parts of the DAG that the request names: reading them needs to read the DAG, all else needs to
     /// edit it. Where the request names no DAG (or `~`), the parts alone count.
     DagPart(Action, &'static [Resource]),
+    /// A permission on something that belongs to no DAG, and to read the DAG that the request names.
+    WithDag(Action, Resource),
 }
 
 impl Access {
     /// The permissions that are needed, each with the DAG it is about.
     fn needs<'a>(&self, dag: Option<&'a str>) -> Vec<(Action, Resource, Option<&'a str>)> {
         match self {
-            Access::Open => Vec::new(),
+            Access::Open | Access::Known => Vec::new(),
             Access::Plain(action, resource) => vec![(*action, *resource, None)],
+            Access::WithDag(action, resource) => {
+                vec![(*action, *resource, None), (Action::Read, Resource::Dags, dag)]
+            }
             Access::Dag(action) => vec![(*action, Resource::Dags, dag)],
             Access::DagPart(action, parts) => {
                 let on_dag = if *action == Action::Read { Action::Read } else { Action::Edit };
@@ -69,7 +76,7 @@ impl Gate {
     /// Who calls, if they may do what `access` demands, on `dag` where the request names one.
     pub(crate) async fn admit(&self, access: &Access, head: &Parts, dag: Option<&str>) -> Result<Principal, Refusal> {
         if matches!(access, Access::Open) {
-            return Ok(Principal { name: None, roles: Default::default() });
+            return Ok(Principal { name: None, roles: Default::default(), read_only: true });
         }
         let principal = match (self.authenticator.authenticate(head).await?, &self.anonymous_role) {
             (Some(principal), _) => principal,
@@ -78,9 +85,12 @@ impl Gate {
             (None, None) => return Err(Refusal::Unknown(self.authenticator.challenge().map(str::to_owned))),
         };
         for (action, resource, dag) in access.needs(dag) {
+            if principal.read_only && action != Action::Read {
+                return Err(Refusal::Forbidden);
+            }
             let mut permitted = self.authorizer.permits(&principal, action, resource, dag).await?;
-            if !permitted && matches!(access, Access::Dag(_)) && dag.is_none() {
-                // A list of DAGs is for everybody who may do this to one of them; it shows no others.
+            if !permitted && resource == Resource::Dags && dag.is_none() {
+                // What names no DAG is for everybody who may do this to one of them; it shows no others.
                 permitted = match self.authorizer.dags(&principal, action).await? {
                     Dags::All => true,
                     Dags::Only(ids) => !ids.is_empty(),

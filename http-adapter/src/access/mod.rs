@@ -1,12 +1,15 @@
 //! Who calls, and what they may do: one set of principals, roles and permissions for all dialects. The default is to
 //! refuse.
 
+mod any_of;
 mod basic;
 mod credential;
 mod gate;
 mod password;
-mod permission;
 mod role;
+mod throttle;
+mod token;
+mod user;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -17,11 +20,16 @@ use async_trait::async_trait;
 use http::request::Parts;
 use updraft_core::id::DagId;
 
-pub use basic::{BasicAuthenticator, StoredUser, UserStore};
+pub use any_of::AnyOf;
+pub use basic::BasicAuthenticator;
 pub(crate) use gate::{Access, Gate, Nobody, Refusal};
+pub(crate) use password::hash_in_background;
 pub use password::{PasswordError, hash_password};
-pub use permission::{Action, Resource};
-pub use role::{RoleAuthorizer, default_roles};
+pub use role::RoleAuthorizer;
+pub use throttle::Peer;
+pub use token::TokenAuthenticator;
+pub use updraft_core::model::{Action, Resource};
+pub use user::{StoredUser, StoredUsers, UserStore};
 
 /// Someone who calls, once it is known who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +38,19 @@ pub struct Principal {
     pub name: Option<String>,
     /// The names of their roles.
     pub roles: BTreeSet<String>,
+    /// Whether they may only look, whatever their roles permit.
+    pub read_only: bool,
 }
 
 impl Principal {
     /// A caller who is known by `name`.
     pub fn named(name: impl Into<String>, roles: impl IntoIterator<Item = String>) -> Self {
-        Self { name: Some(name.into()), roles: roles.into_iter().collect() }
+        Self { name: Some(name.into()), roles: roles.into_iter().collect(), read_only: false }
     }
 
     /// A caller without credentials, who may do what `role` may.
     pub fn anonymous(role: impl Into<String>) -> Self {
-        Self { name: None, roles: BTreeSet::from([role.into()]) }
+        Self { name: None, roles: BTreeSet::from([role.into()]), read_only: false }
     }
 }
 
@@ -56,6 +66,18 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// What a refused caller is told to bring (`WWW-Authenticate`).
     fn challenge(&self) -> Option<&str> {
         None
+    }
+}
+
+/// One authenticator for many APIs.
+#[async_trait]
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    async fn authenticate(&self, head: &Parts) -> Result<Option<Principal>, AccessError> {
+        self.as_ref().authenticate(head).await
+    }
+
+    fn challenge(&self) -> Option<&str> {
+        self.as_ref().challenge()
     }
 }
 
@@ -75,6 +97,24 @@ pub trait Authorizer: Debug + Send + Sync + 'static {
     async fn dags(&self, principal: &Principal, action: Action) -> Result<Dags, AccessError> {
         let all = self.permits(principal, action, Resource::Dags, None).await?;
         Ok(if all { Dags::All } else { Dags::Only(Arc::default()) })
+    }
+}
+
+/// One authorizer for many APIs.
+#[async_trait]
+impl<T: Authorizer + ?Sized> Authorizer for Arc<T> {
+    async fn permits(
+        &self,
+        principal: &Principal,
+        action: Action,
+        resource: Resource,
+        dag: Option<&str>,
+    ) -> Result<bool, AccessError> {
+        self.as_ref().permits(principal, action, resource, dag).await
+    }
+
+    async fn dags(&self, principal: &Principal, action: Action) -> Result<Dags, AccessError> {
+        self.as_ref().dags(principal, action).await
     }
 }
 
@@ -104,6 +144,12 @@ pub enum AccessError {
     /// Too many credentials wait to be verified.
     #[error("too many credentials wait to be verified")]
     Busy {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// Too many logins of this kind have failed.
+    #[error("too many logins have failed")]
+    Throttled {
         /// When it is worth trying again.
         retry_after: Duration,
     },

@@ -32,6 +32,15 @@ pub fn hash_password(password: &str, ids: &IdSource) -> Result<String, PasswordE
     Ok(hash.to_string())
 }
 
+/// Hashes a password on a thread that may take its time; nobody's password, which is empty, to nothing.
+pub(crate) async fn hash_in_background(password: String, ids: IdSource) -> Result<String, PasswordError> {
+    if password.is_empty() {
+        return Ok(String::new());
+    }
+    let hashed = tokio::task::spawn_blocking(move || hash_password(&password, &ids));
+    hashed.await.map_err(|error| PasswordError(error.to_string()))?
+}
+
 /// Verifies passwords, a few at a time.
 #[derive(Debug)]
 pub(super) struct PasswordVerifiers {

@@ -1,98 +1,81 @@
-//! The roles that exist without anyone making them, as in Airflow 2.10.
+//! What stored roles permit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use updraft_core::id::DagId;
+use updraft_core::model::{DAG_PREFIX, DAG_RUN_PREFIX, Role};
+use updraft_core::service::{Service, ServiceError};
 
-use super::permission::{Action, Resource};
-use super::{AccessError, Authorizer, Principal};
+use super::{AccessError, Action, Authorizer, Dags, Principal, Resource};
 
-type Permissions = BTreeSet<(Action, Resource)>;
+/// What a role permits: on everything, and on single DAGs and their runs.
+#[derive(Debug, Default)]
+struct Permissions {
+    everywhere: BTreeSet<(Action, Resource)>,
+    on_dags: BTreeMap<(Action, Resource), Arc<BTreeSet<DagId>>>,
+}
 
-/// What Viewer may do, and what User and Op may do besides: C create, R read, E edit, D delete, m menu.
-const TABLE: &[(Resource, &str, &str, &str)] = &[
-    (Resource::Admin, "", "", "m"),
-    (Resource::Browse, "m", "", ""),
-    (Resource::ClusterActivity, "Rm", "", ""),
-    (Resource::Configurations, "", "", "Rm"),
-    (Resource::Connections, "", "", "CREDm"),
-    (Resource::DagCode, "R", "", ""),
-    (Resource::DagDependencies, "Rm", "", ""),
-    (Resource::DagRuns, "Rm", "CED", ""),
-    (Resource::DagWarnings, "R", "", ""),
-    (Resource::Dags, "Rm", "ED", ""),
-    (Resource::Datasets, "Rm", "C", "CD"),
-    (Resource::Docs, "m", "", ""),
-    (Resource::Documentation, "m", "", ""),
-    (Resource::ImportErrors, "R", "", ""),
-    (Resource::Jobs, "Rm", "", ""),
-    (Resource::MyPassword, "RE", "", ""),
-    (Resource::MyProfile, "RE", "", ""),
-    (Resource::Plugins, "", "", "Rm"),
-    (Resource::Pools, "R", "", "CEDm"),
-    (Resource::Providers, "", "", "Rm"),
-    (Resource::SlaMisses, "Rm", "", ""),
-    (Resource::TaskInstances, "Rm", "CED", ""),
-    (Resource::TaskLogs, "R", "", ""),
-    (Resource::Variables, "", "", "CREDm"),
-    (Resource::Website, "R", "", ""),
-    (Resource::XComs, "R", "", "Dm"),
-];
-
-/// The default roles with the names of their permissions. Admin has every permission that exists, Public none.
-pub fn default_roles() -> BTreeMap<&'static str, Permissions> {
-    let mut viewer = Permissions::new();
-    let mut user = Permissions::new();
-    let mut op = Permissions::new();
-    for (resource, for_viewer, for_user, for_op) in TABLE {
-        viewer.extend(actions(for_viewer).map(|action| (action, *resource)));
-        user.extend(actions(for_user).map(|action| (action, *resource)));
-        op.extend(actions(for_op).map(|action| (action, *resource)));
+impl Permissions {
+    /// Permissions of other programs, which name what is not known here, permit nothing.
+    fn of(role: &Role) -> Self {
+        let mut permissions = Self::default();
+        let mut on_dags: BTreeMap<_, BTreeSet<DagId>> = BTreeMap::new();
+        for (action, resource) in &role.permissions {
+            let Ok(action) = action.parse::<Action>() else { continue };
+            if let Ok(resource) = resource.parse() {
+                permissions.everywhere.insert((action, resource));
+            } else if let Some(dag_id) = resource.strip_prefix(DAG_PREFIX) {
+                on_dags.entry((action, Resource::Dags)).or_default().insert(dag_id.into());
+            } else if let Some(dag_id) = resource.strip_prefix(DAG_RUN_PREFIX) {
+                on_dags.entry((action, Resource::DagRuns)).or_default().insert(dag_id.into());
+            }
+        }
+        permissions.on_dags = on_dags.into_iter().map(|(on, dag_ids)| (on, Arc::new(dag_ids))).collect();
+        permissions
     }
-    user.extend(&viewer);
-    op.extend(&user);
-    let every = Resource::ALL.iter().flat_map(|resource| Action::ALL.iter().map(|action| (*action, *resource)));
-    BTreeMap::from([
-        ("Admin", every.collect()),
-        ("Op", op),
-        ("Public", Permissions::new()),
-        ("User", user),
-        ("Viewer", viewer),
-    ])
+
+    fn permits(&self, asked: (Action, Resource), dag: Option<&str>) -> bool {
+        self.everywhere.contains(&asked)
+            || dag.is_some_and(|dag| self.on_dags.get(&asked).is_some_and(|dag_ids| dag_ids.contains(dag)))
+    }
 }
 
-fn actions(letters: &str) -> impl Iterator<Item = Action> {
-    letters.chars().filter_map(|letter| match letter {
-        'C' => Some(Action::Create),
-        'R' => Some(Action::Read),
-        'E' => Some(Action::Edit),
-        'D' => Some(Action::Delete),
-        'm' => Some(Action::Menu),
-        _ => None,
-    })
-}
+type Roles = BTreeMap<String, Permissions>;
 
-/// Permits what one of the caller's roles permits. A role that it does not know permits nothing.
-#[derive(Debug, Clone)]
+/// Permits what one of the caller's stored roles permits. Roles are remembered for as long as nothing of access changes.
+#[derive(Debug)]
 pub struct RoleAuthorizer {
-    roles: BTreeMap<String, Permissions>,
+    service: Service,
+    known: Mutex<Option<(i64, Arc<Roles>)>>,
 }
 
 impl RoleAuthorizer {
-    /// With the [default roles](default_roles).
-    pub fn new() -> Self {
-        Self { roles: default_roles().into_iter().map(|(name, permissions)| (name.to_owned(), permissions)).collect() }
+    /// With the roles of a service, which makes the [default roles](updraft_core::service::default_roles) when it is first
+    /// asked.
+    pub fn new(service: Service) -> Self {
+        Self { service, known: Mutex::default() }
     }
 
-    /// Whether there is a role of this name.
-    pub fn knows(&self, role: &str) -> bool {
-        self.roles.contains_key(role)
+    fn known(&self) -> MutexGuard<'_, Option<(i64, Arc<Roles>)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Default for RoleAuthorizer {
-    fn default() -> Self {
-        Self::new()
+    async fn roles(&self) -> Result<Arc<Roles>, AccessError> {
+        let unavailable = |error: ServiceError| AccessError::Unavailable(Box::new(error));
+        let version = self.service.access_version().await.map_err(unavailable)?;
+        if let Some((known, roles)) = &*self.known()
+            && *known == version
+        {
+            return Ok(Arc::clone(roles));
+        }
+        // What is read is at least as new as the version.
+        let roles = self.service.all_roles().await.map_err(unavailable)?;
+        let roles: Arc<Roles> =
+            Arc::new(roles.into_iter().map(|role| (role.name.clone(), Permissions::of(&role))).collect());
+        *self.known() = Some((version, Arc::clone(&roles)));
+        Ok(roles)
     }
 }
 
@@ -103,9 +86,30 @@ impl Authorizer for RoleAuthorizer {
         principal: &Principal,
         action: Action,
         resource: Resource,
-        _dag: Option<&str>,
+        dag: Option<&str>,
     ) -> Result<bool, AccessError> {
-        Ok(principal.roles.iter().filter_map(|role| self.roles.get(role)).any(|set| set.contains(&(action, resource))))
+        let roles = self.roles().await?;
+        let mut own = principal.roles.iter().filter_map(|role| roles.get(role));
+        Ok(own.any(|permissions| permissions.permits((action, resource), dag)))
+    }
+
+    async fn dags(&self, principal: &Principal, action: Action) -> Result<Dags, AccessError> {
+        let roles = self.roles().await?;
+        let asked = (action, Resource::Dags);
+        let own: Vec<_> = principal.roles.iter().filter_map(|role| roles.get(role)).collect();
+        if own.iter().any(|permissions| permissions.everywhere.contains(&asked)) {
+            return Ok(Dags::All);
+        }
+        let mut on_dags: Vec<_> = own.iter().filter_map(|permissions| permissions.on_dags.get(&asked)).collect();
+        let first = on_dags.pop().cloned().unwrap_or_default();
+        if on_dags.is_empty() {
+            return Ok(Dags::Only(first));
+        }
+        let all = on_dags.into_iter().fold(BTreeSet::clone(&first), |mut all, dag_ids| {
+            all.extend(dag_ids.iter().cloned());
+            all
+        });
+        Ok(Dags::Only(Arc::new(all)))
     }
 }
 
@@ -113,22 +117,30 @@ impl Authorizer for RoleAuthorizer {
 mod tests {
     use super::*;
 
-    #[test]
-    fn default_roles_have_as_many_permissions_as_in_airflow() {
-        let roles = default_roles();
-        assert_eq!(roles["Viewer"].len(), 30);
-        assert_eq!(roles["User"].len(), 30 + 9);
-        // One of Op's 25 is User's already.
-        assert_eq!(roles["Op"].len(), 30 + 9 + 25 - 1);
-        assert!(roles["Public"].is_empty());
-        assert!(roles["Op"].is_subset(&roles["Admin"]));
+    fn of(resource: &str) -> Permissions {
+        let permissions = vec![("can_read".to_owned(), resource.to_owned())];
+        Permissions::of(&Role { id: 1, name: "r".into(), permissions })
     }
 
     #[test]
-    fn the_event_log_is_for_admins() {
-        let roles = default_roles();
-        let asked = (Action::Read, Resource::AuditLogs);
-        assert!(roles["Admin"].contains(&asked));
-        assert!(!roles["Op"].contains(&asked));
+    fn permissions_on_a_dag_are_about_its_whole_id() {
+        let dag = (Action::Read, Resource::Dags);
+        let ids = ["a", "a.b", "a.b.c", "A", "a ", "ab", "a%2Fb", "a/b", "é", "e\u{301}", "DAG:a", "", "~", "a\u{0}"];
+        for id in ids {
+            let permissions = of(&format!("DAG:{id}"));
+            for other in ids {
+                assert_eq!(permissions.permits(dag, Some(other)), id == other, "{id:?} {other:?}");
+            }
+            assert!(!permissions.permits(dag, None));
+            assert!(!permissions.permits((Action::Edit, Resource::Dags), Some(id)));
+            assert!(!permissions.permits((Action::Read, Resource::DagRuns), Some(id)));
+        }
+        let run = of("DAG Run:a");
+        assert!(run.permits((Action::Read, Resource::DagRuns), Some("a")));
+        assert!(!run.permits(dag, Some("a")) && !run.permits((Action::Read, Resource::DagRuns), Some("b")));
+        assert!(of("DAGs").permits(dag, None) && of("DAGs").permits(dag, Some("a")));
+        for nothing in ["DAG", "DAG:", "dags", "DAGs ", "Nope"] {
+            assert!(!of(nothing).permits(dag, Some("a")), "{nothing}");
+        }
     }
 }

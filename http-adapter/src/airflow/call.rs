@@ -1,6 +1,7 @@
 //! A request that has passed all checks.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -15,7 +16,6 @@ use super::{accept, audit};
 use crate::access::{Action, Authorizer, Principal, Resource};
 
 /// What a handler gets: everything in it fits the document, and the caller may do it.
-#[derive(Debug)]
 pub(crate) struct Call<S = super::State> {
     /// What all handlers share.
     pub(crate) state: Arc<S>,
@@ -32,6 +32,13 @@ pub(crate) struct Call<S = super::State> {
     pub(super) headers: HeaderMap,
 }
 
+impl<S> Debug for Call<S> {
+    /// Leaves out what may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("principal", &self.principal).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl<S> Call<S> {
     /// A text of the path, which the router has found there.
     pub(crate) fn path_text(&self, name: &str) -> &str {
@@ -40,8 +47,12 @@ impl<S> Call<S> {
 
     /// The DAGs that the caller may read, as queries take them; none if all.
     pub(crate) async fn readable(&self) -> Result<Option<Arc<BTreeSet<DagId>>>, Problem> {
-        let dags = self.authorizer.dags(&self.principal, Action::Read).await?;
-        Ok(dags.into_filter())
+        self.permitted(Action::Read).await
+    }
+
+    /// The DAGs on which the caller may do this, as queries take them; none if all.
+    pub(crate) async fn permitted(&self, action: Action) -> Result<Option<Arc<BTreeSet<DagId>>>, Problem> {
+        Ok(self.authorizer.dags(&self.principal, action).await?.into_filter())
     }
 
     /// The members of the body; none for operations without one.
@@ -66,7 +77,13 @@ impl Call {
 
     /// The caller with the request, for the event log. To be asked before the body is taken.
     pub(crate) fn actor(&self) -> Actor {
-        let request = audit::extra(&self.path, &self.query, &self.body);
+        self.actor_of("")
+    }
+
+    /// The caller with the request, as the event log keeps it of an event.
+    pub(crate) fn actor_of(&self, event: &str) -> Actor {
+        let names = &self.service().settings().sensitive_names;
+        let request = audit::extra(event, &self.path, &self.query, &self.body, names);
         Actor::new(self.principal.name.clone()).through("api").with_request(request)
     }
 

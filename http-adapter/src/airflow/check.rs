@@ -43,7 +43,7 @@ pub(super) fn body(spec: &OperationSpec, headers: &HeaderMap, bytes: &[u8]) -> R
     Ok(value)
 }
 
-fn is_json(content_type: &str) -> bool {
+pub(crate) fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.strip_prefix("application/") {
         Some(subtype) => subtype == "json" || subtype.ends_with("+json"),
@@ -52,7 +52,7 @@ fn is_json(content_type: &str) -> bool {
 }
 
 /// PostgreSQL keeps no NUL in texts.
-fn has_nul(value: &Value) -> bool {
+pub(crate) fn has_nul(value: &Value) -> bool {
     let mut waiting = vec![value];
     while let Some(value) = waiting.pop() {
         match value {

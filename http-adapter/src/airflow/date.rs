@@ -15,6 +15,12 @@ pub(crate) fn show_option(date: Option<DateTime<Utc>>) -> Value {
     date.map_or(Value::Null, show)
 }
 
+/// A date as Airflow shows those of users: in UTC, without saying so.
+pub(crate) fn show_naive(date: DateTime<Utc>) -> Value {
+    let text = isoformat(date.fixed_offset());
+    text.strip_suffix("+00:00").unwrap_or(&text).into()
+}
+
 /// Python's `isoformat()`.
 pub(crate) fn isoformat(date: DateTime<FixedOffset>) -> String {
     let format = if date.timestamp_subsec_micros() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };

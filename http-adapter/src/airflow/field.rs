@@ -47,6 +47,25 @@ impl FieldErrors {
         if self.0.is_empty() { Ok(()) } else { Err(self.into_problem()) }
     }
 
+    /// A complaint about a member of an item of a list: `{'roles': {0: {'name': ['Unknown field.']}}}`. The path names the
+    /// members down to it.
+    pub(crate) fn nested(list: &str, index: usize, path: &[&str], message: &str) -> Problem {
+        let inner = path
+            .iter()
+            .rev()
+            .fold(format!("[{}]", quote(message)), |inner, member| format!("{{{}: {inner}}}", quote(member)));
+        Problem::bad_request(format!("{{{}: {{{index}: {inner}}}}}", quote(list)))
+    }
+
+    /// Complains about each text that is longer than its field may be.
+    pub(crate) fn add_too_long(&mut self, body: &Map<String, Value>, limits: &[(&str, usize)]) {
+        for (field, limit) in limits {
+            if body.get(*field).and_then(Value::as_str).is_some_and(|text| text.chars().count() > *limit) {
+                self.add(field, &format!("Longer than maximum length {limit}."));
+            }
+        }
+    }
+
     /// 400 with the complaints as Python writes a dict: `{'nope': ['Unknown field.']}`.
     pub(crate) fn into_problem(self) -> Problem {
         let fields: Vec<_> = self
@@ -108,6 +127,12 @@ mod tests {
             whole.into_problem().body()["detail"],
             "{'_schema': [\"Both 'data_interval_start' and 'data_interval_end' must be specified together\"]}"
         );
+    }
+
+    #[test]
+    fn complaints_about_items_name_them() {
+        let problem = FieldErrors::nested("actions", 2, &["action", "name"], "Unknown field.");
+        assert_eq!(problem.body()["detail"], "{'actions': {2: {'action': {'name': ['Unknown field.']}}}}");
     }
 
     #[test]

@@ -1,18 +1,13 @@
 //! The way of a request: route, body, query, caller, permission, handler. Each step answers for itself.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use updraft_core::clock::Clock;
 use updraft_core::id::IdSource;
@@ -20,9 +15,12 @@ use updraft_core::id::IdSource;
 use super::BuildError;
 use super::call::Call;
 use super::check;
+use super::cors::CorsHeaders;
 use super::document::Document;
+use super::envelope::Envelope;
 use super::operation::Operation;
 use super::problem::Problem;
+use super::query::{PageLimits, Parameters};
 use super::route::{Route, Router};
 use crate::access::Gate;
 use crate::body::Body;
@@ -31,12 +29,8 @@ use crate::body::Body;
 const MAX_BODY: usize = 1024 * 1024;
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-const MAX_REQUEST_ID: usize = 128;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Everything that all requests share.
 pub(super) struct Ground<S> {
@@ -46,6 +40,8 @@ pub(super) struct Ground<S> {
     pub(super) operations: BTreeMap<&'static str, Operation<S>>,
     pub(super) gate: Gate,
     pub(super) base_path: String,
+    pub(super) cors: CorsHeaders,
+    pub(super) page_limits: PageLimits,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: IdSource,
 }
@@ -73,6 +69,8 @@ impl<S: Send + Sync + 'static> Ground<S> {
             operations,
             gate: host.gate,
             base_path: host.base_path,
+            cors: host.cors.compile()?,
+            page_limits: host.page_limits,
             clock: host.clock,
             ids: host.ids,
         })
@@ -86,22 +84,8 @@ impl<S: Send + Sync + 'static> Ground<S> {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let request_id = self.request_id(&head.headers);
-        let is_head = head.method == Method::HEAD;
-        let answered = AssertUnwindSafe(self.dispatch(head, body)).catch_unwind().await;
-        let mut response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(problem)) => problem.into_response(),
-            Err(panic) => {
-                tracing::error!(request_id = ?request_id, panic = panic_text(&*panic), "a handler panicked");
-                Problem::internal_silent().into_response()
-            }
-        };
-        if response.status().is_server_error() {
-            tracing::warn!(request_id = ?request_id, status = response.status().as_u16(), "a request could not be answered");
-        }
-        self.finish(&mut response, request_id, is_head);
-        response
+        let envelope = Envelope::open(&head, &*self.clock, &self.ids);
+        envelope.close(self.dispatch(head, body)).await
     }
 
     async fn dispatch<B>(&self, head: Parts, body: B) -> Result<Response<Body>, Problem>
@@ -111,25 +95,34 @@ impl<S: Send + Sync + 'static> Ground<S> {
         B::Error: Into<BoxError>,
     {
         check_headers(&head.headers)?;
-        let path = match head.uri.path().strip_prefix(self.base_path.as_str()) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-            // A host that nests services has taken the prefix away.
-            _ => head.uri.path(),
-        };
-        let (index, parts) = match self.router.route(&self.document, &head.method, path) {
-            Route::Operation(index, parts) => (index, parts),
-            Route::Page(page) => return Ok(page.response(&self.document, &self.base_path)),
-            Route::Options(methods) => return Ok(options(&methods)),
-            Route::Redirect(path) => return self.redirect(&path, head.uri.query()),
+        let path = path_below(&self.base_path, &head);
+        let origin = head.headers.get(ORIGIN).cloned();
+        let answered = match self.router.route(&self.document, &head.method, path) {
+            Route::Operation(index, parts) => self.operate(index, parts, head, body).await,
+            Route::Page(page) => Ok(page.response(&self.document, &self.base_path)),
+            Route::Options(methods) => Ok(options(&methods)),
+            Route::Redirect(path) => return redirect(&self.base_path, &path, head.uri.query()),
             Route::NoSuchPath => return Err(Problem::no_such_path()),
             Route::NoSuchMethod => return Err(Problem::no_such_method()),
         };
+        let mut response = answered.unwrap_or_else(Problem::into_response);
+        self.cors.apply(origin.as_ref(), response.headers_mut());
+        Ok(response)
+    }
+
+    /// Answers for one operation of the document.
+    async fn operate<B>(&self, index: usize, parts: Parameters, head: Parts, body: B) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
         let spec = &self.document.operations[index];
         let operation = self.operations.get(spec.id.as_str()).ok_or_else(Problem::no_such_path)?;
         let bytes = if spec.body.is_some() { read_body(&head.headers, body).await? } else { Bytes::new() };
         let body = check::body(spec, &head.headers, &bytes)?;
         drop(bytes);
-        let query = check::query(spec, head.uri.query().unwrap_or_default())?;
+        let query = check::query(spec, head.uri.query().unwrap_or_default())?.limited(self.page_limits);
         let dag = parts.text("dag_id").or_else(|| query.text("dag_id")).filter(|dag| *dag != "~");
         let principal = self.gate.admit(&operation.access, &head, dag).await?;
         let call = Call {
@@ -143,46 +136,28 @@ impl<S: Send + Sync + 'static> Ground<S> {
         };
         Ok((operation.handler)(call).await?.into_response())
     }
+}
 
-    fn redirect(&self, path: &str, query: Option<&str>) -> Result<Response<Body>, Problem> {
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let location =
-            HeaderValue::try_from(format!("{}{path}{query}", self.base_path)).map_err(|_| Problem::no_such_path())?;
-        let mut response = Response::new(Body::default());
-        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        response.headers_mut().insert(LOCATION, location);
-        Ok(response)
-    }
-
-    /// The caller's id of this request, or a new one.
-    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
-        let fits = |value: &&HeaderValue| {
-            (1..=MAX_REQUEST_ID).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
-        };
-        match headers.get(REQUEST_ID).filter(fits) {
-            Some(id) => id.clone(),
-            None => HeaderValue::try_from(self.ids.uuid(self.clock.now()).to_string())
-                .expect("a UUID is made of hexadecimal digits and hyphens"),
-        }
-    }
-
-    fn finish(&self, response: &mut Response<Body>, request_id: HeaderValue, is_head: bool) {
-        let length = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
-        if response.status() != StatusCode::NO_CONTENT {
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        let headers = response.headers_mut();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(ROBOTS, HeaderValue::from_static("noindex, nofollow"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(REQUEST_ID, request_id);
-        if is_head {
-            *response.body_mut() = Body::default();
-        }
+/// The path of a request without the base path.
+pub(crate) fn path_below<'a>(base_path: &str, head: &'a Parts) -> &'a str {
+    match head.uri.path().strip_prefix(base_path) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        // A host that nests services has taken the prefix away.
+        _ => head.uri.path(),
     }
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
+/// Tells the caller to ask for a path below the base path instead.
+pub(crate) fn redirect(base_path: &str, path: &str, query: Option<&str>) -> Result<Response<Body>, Problem> {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let location = HeaderValue::try_from(format!("{base_path}{path}{query}")).map_err(|_| Problem::no_such_path())?;
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
         return Err(Problem::headers_too_large());
@@ -190,7 +165,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn read_body<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Problem>
+pub(crate) async fn read_body<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Problem>
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
@@ -207,7 +182,7 @@ where
     }
 }
 
-fn options(methods: &str) -> Response<Body> {
+pub(crate) fn options(methods: &str) -> Response<Body> {
     let mut response = Response::new(Body::default());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -215,12 +190,4 @@ fn options(methods: &str) -> Response<Body> {
         headers.insert(ALLOW, methods);
     }
     response
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (None, Some(text)) => text,
-        (None, None) => "",
-    }
 }

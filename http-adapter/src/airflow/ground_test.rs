@@ -16,6 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use updraft_core::clock::SystemClock;
 use updraft_core::id::IdSource;
+use updraft_core::log::MemoryLogs;
+use updraft_core::service::{Service, Settings};
+use updraft_storage_memory::MemoryStorage;
 
 use super::call::Call;
 use super::document::{Document, Place};
@@ -72,7 +75,10 @@ fn ground(anonymous_role: Option<&str>) -> Ground<Reached> {
         access: operation.access,
         handler: |call| Box::pin(echo(call)),
     });
-    let mut host = Host::new(Arc::new(SystemClock::new()), IdSource::from_seed(1));
+    let clock = Arc::new(SystemClock::new());
+    let storage = Arc::new(MemoryStorage::new(clock.clone()));
+    let service = Service::new(storage, Arc::new(MemoryLogs::default()), IdSource::from_seed(1), Settings::default());
+    let mut host = Host::new(&service, clock);
     host.gate.authenticator = Arc::new(Secret);
     host.gate.anonymous_role = anonymous_role.map(str::to_owned);
     Ground::new(Arc::default(), echoes.collect(), host).unwrap()
@@ -213,6 +219,7 @@ fn each_operation() -> Vec<(String, String, String, String, bool)> {
         let body = match (&spec.body, spec.id.contains("note")) {
             (None, _) => "",
             (Some(_), true) => r#"{"note": "x"}"#,
+            (Some(_), _) if spec.id == "create_dataset_event" => r#"{"dataset_uri": "x"}"#,
             (Some(_), false) => "{}",
         };
         (spec.id.clone(), spec.method.to_string(), path, body.to_owned(), open(&spec.id))
@@ -226,11 +233,11 @@ async fn no_operation_is_reached_without_a_principal_who_may() {
     let address = serve(Arc::clone(&ground)).await;
     let mut tried = 0;
     for (id, method, target, body, open) in each_operation() {
+        let is_known = ground.operations.contains_key(id.as_str());
+        assert!(is_known, "{id} has no line in the table of operations");
         let json = "Content-Type: application/json\r\n";
         let before = ground.state.0.load(Ordering::SeqCst);
         let nobody = request(address, &method, &target, json, body.as_bytes()).await;
-        let known = ground.operations.contains_key(id.as_str());
-        assert!(known, "{id} has no line in the table of operations");
         if open {
             assert_eq!(nobody.status, 200, "{id}");
             continue;
@@ -268,6 +275,13 @@ async fn roles_may_what_they_may_in_airflow() {
         ("get_task_instances", "Viewer"),
         ("get_xcom_entry", "Viewer"),
         ("get_log", "Viewer"),
+        ("get_datasets", "Viewer"),
+        ("get_dag_dataset_queued_events", "Viewer"),
+        ("get_upstream_dataset_events", "Viewer"),
+        ("get_dag_stats", "Viewer"),
+        ("get_dag_warnings", "Viewer"),
+        ("create_dataset_event", "User"),
+        ("delete_dag_dataset_queued_event", "Op"),
         ("patch_dag", "User"),
         ("delete_dag", "User"),
         ("post_dag_run", "User"),
@@ -445,6 +459,12 @@ async fn head_and_options_are_answered_for_each_path() {
     assert_eq!(methods, ["GET", "HEAD", "OPTIONS", "PATCH"]);
     let redirect = request(address, "GET", "/api/v1//dags?limit=1", "", b"").await;
     assert_eq!((redirect.status, redirect.headers["location"].as_str()), (308, "/api/v1/dags?limit=1"));
+    let redirect = request(address, "GET", "/api/v1/ui", "", b"").await;
+    assert_eq!((redirect.status, redirect.headers["location"].as_str()), (308, "/api/v1/ui/"));
+    // A part that may hold slashes does not begin with one.
+    let redirect = request(address, "GET", "/api/v1/datasets//s3%3A//x", "", b"").await;
+    assert_eq!((redirect.status, redirect.headers["location"].as_str()), (308, "/api/v1/datasets/s3%3A/x"));
+    assert_eq!(request(address, "GET", "/api/v1/datasets/s3%3A//x", &credentials("Admin"), b"").await.status, 200);
     assert_eq!(request(address, "GET", "//evil.example/dags", "", b"").await.status, 404);
 }
 

@@ -16,6 +16,17 @@ pub(crate) fn to_vec(value: &Value) -> Vec<u8> {
     out
 }
 
+/// Writes `value` on one line without blanks, and a newline at the end.
+#[cfg(feature = "director")]
+pub(crate) fn compact(value: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let formatter = AirflowFormatter(serde_json::ser::CompactFormatter);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
+    out.push(b'\n');
+    out
+}
+
 /// Sorts members even where a host turned on `serde_json/preserve_order`.
 struct Sorted<'a>(&'a Value);
 
@@ -43,11 +54,28 @@ impl Serialize for Sorted<'_> {
     }
 }
 
+/// Writes `value` as Python's `json.dumps(indent=4)` does.
+pub(crate) fn dumps_indented(value: &Value) -> String {
+    let mut out = Vec::with_capacity(256);
+    let formatter = AirflowFormatter(PrettyFormatter::with_indent(b"    "));
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
 /// Writes `value` as Python's `json.dumps` does: on one line, with a blank after commas and colons.
 pub(crate) fn dumps(value: &Value) -> String {
     let mut out = Vec::with_capacity(64);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(OneLine));
     Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+/// Writes `value` on one line, its members in their order.
+pub(crate) fn dumps_unsorted(value: &Value) -> String {
+    let mut out = Vec::with_capacity(64);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(OneLine));
+    value.serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 

@@ -8,7 +8,7 @@ use crate::schema::{self, Ordered};
 const ORDER: &[&str] = &["type", "format", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "items"];
 
 /// What Python says of `value`; none where this check finds nothing wrong.
-pub(super) fn explain(value: Option<&Value>, schema: &Map<String, Value>) -> Option<String> {
+pub(crate) fn explain(value: Option<&Value>, schema: &Map<String, Value>) -> Option<String> {
     let value = value?;
     let mut members: Vec<_> = schema.iter().map(|(name, value)| (name.clone(), Ordered::from(value))).collect();
     let rank = |name: &str| ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());

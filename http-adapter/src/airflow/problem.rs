@@ -1,5 +1,7 @@
 //! Errors, as Airflow's clients see them: RFC 7807 documents.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
@@ -54,6 +56,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, Some("BadRequest"), None, Some(detail))
     }
 
+    /// The same with another title.
+    pub(crate) fn titled(mut self, title: &str) -> Self {
+        self.title = Some(title.to_owned());
+        self
+    }
+
     /// 404 with a title, which often holds the whole text, and perhaps a detail.
     pub(crate) fn not_found(title: impl Into<String>, detail: Option<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, Some("NotFound"), Some(title.into()), detail)
@@ -102,11 +110,25 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, Some("Unknown"), title, None)
     }
 
+    /// 500 of what is kept encrypted and cannot be read: the caller is told, because only people can help.
+    pub(crate) fn undecipherable(error: &StorageError) -> Self {
+        tracing::error!(%error, "a secret cannot be decrypted");
+        Self { detail: Some(error.to_string()), ..Self::internal_silent() }
+    }
+
     /// 503: the same request may succeed after some seconds.
     pub(crate) fn unavailable(detail: impl Into<String>, retry_after_seconds: u64) -> Self {
         let title = Some("Service Unavailable".to_owned());
         Self::new(StatusCode::SERVICE_UNAVAILABLE, None, title, Some(detail.into()))
             .with_header(RETRY_AFTER, HeaderValue::from(retry_after_seconds))
+    }
+
+    /// 429: whoever goes on like this has to wait.
+    fn too_many_requests(detail: String, retry_after: Duration) -> Self {
+        let title = Some("Too Many Requests".to_owned());
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, None, title, Some(detail))
+            .with_header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
     /// 404 for a path without an operation.
@@ -177,6 +199,7 @@ impl From<StorageError> for Problem {
             StorageError::NotFound(_) => Self::not_found_detail(error.to_string()),
             StorageError::AlreadyExists(_) | StorageError::Conflict(..) => Self::conflict(error.to_string()),
             StorageError::Invalid(text) => Self::bad_request(text),
+            StorageError::Undecipherable(..) => Self::undecipherable(&error),
             StorageError::Unavailable(_) => {
                 tracing::warn!(%error, "the storage is unavailable");
                 Self::unavailable("The storage cannot be reached.", 1)
@@ -200,6 +223,7 @@ impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match &error {
             AccessError::Busy { retry_after } => Self::unavailable(error.to_string(), retry_after.as_secs().max(1)),
+            AccessError::Throttled { retry_after } => Self::too_many_requests(error.to_string(), *retry_after),
             AccessError::Unavailable(_) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "no access can be decided");
                 Self::unavailable("Users or roles cannot be read.", 1)

@@ -10,43 +10,66 @@ use super::date;
 use super::field::Fields;
 use super::problem::Problem;
 
-/// The most entries of a page, also where none or a larger number is asked for.
-const MAX_LIMIT: usize = 100;
+/// The entries of a page where nothing is asked for, as the document says.
+const DEFAULT_LIMIT: usize = 100;
+
+/// How long pages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageLimits {
+    /// The most entries, also where more are asked for.
+    pub(crate) maximum: usize,
+    /// The entries where 0 is asked for.
+    pub(crate) fallback: usize,
+}
+
+impl Default for PageLimits {
+    fn default() -> Self {
+        Self { maximum: 100, fallback: 100 }
+    }
+}
 
 /// Parameters that fit the document.
 #[derive(Debug, Default)]
-pub(crate) struct Parameters(BTreeMap<String, Value>);
+pub(crate) struct Parameters {
+    values: BTreeMap<String, Value>,
+    limits: PageLimits,
+}
 
 impl Parameters {
-    pub(super) fn insert(&mut self, name: &str, value: Value) {
-        self.0.insert(name.to_owned(), value);
+    /// With pages as long as the host has it.
+    pub(super) fn limited(self, limits: PageLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    pub(crate) fn insert(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
     }
 
     /// All of them, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.values.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// A text; none where it was not given.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(Value::as_str)
+        self.values.get(name).and_then(Value::as_str)
     }
 
     pub(crate) fn integer(&self, name: &str) -> Option<i64> {
-        self.0.get(name).and_then(Value::as_i64)
+        self.values.get(name).and_then(Value::as_i64)
     }
 
     pub(crate) fn number(&self, name: &str) -> Option<f64> {
-        self.0.get(name).and_then(Value::as_f64)
+        self.values.get(name).and_then(Value::as_f64)
     }
 
     pub(crate) fn flag(&self, name: &str) -> Option<bool> {
-        self.0.get(name).and_then(Value::as_bool)
+        self.values.get(name).and_then(Value::as_bool)
     }
 
     /// The items of an array, which were repeated or separated by commas.
     pub(crate) fn list(&self, name: &str) -> Option<Vec<String>> {
-        let items = self.0.get(name)?.as_array()?;
+        let items = self.values.get(name)?.as_array()?;
         Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
@@ -64,10 +87,10 @@ impl Parameters {
         Range { at_least: self.number(&format!("{name}_gte")), at_most: self.number(&format!("{name}_lte")) }
     }
 
-    /// `limit` and `offset`: 100 entries at most, also for 0.
+    /// `limit` and `offset`; no more entries than the host allows.
     pub(crate) fn page(&self) -> Result<PageRequest, Problem> {
         let page = self.uncapped_page()?;
-        let limit = if page.limit == 0 { MAX_LIMIT } else { page.limit.min(MAX_LIMIT) };
+        let limit = if page.limit == 0 { self.limits.fallback } else { page.limit.min(self.limits.maximum) };
         Ok(PageRequest { limit, ..page })
     }
 
@@ -76,7 +99,7 @@ impl Parameters {
         let limit = match self.integer("limit") {
             Some(limit) => usize::try_from(limit)
                 .map_err(|_| Problem::bad_request_titled("Page limit must be a positive integer", None))?,
-            None => MAX_LIMIT,
+            None => DEFAULT_LIMIT,
         };
         let offset = usize::try_from(self.integer("offset").unwrap_or(0)).unwrap_or(0);
         Ok(PageRequest { limit, offset })
@@ -110,7 +133,8 @@ mod tests {
     use super::*;
 
     fn parameters(value: Value) -> Parameters {
-        Parameters(value.as_object().unwrap().clone().into_iter().collect())
+        let values = value.as_object().unwrap().clone().into_iter().collect();
+        Parameters { values, limits: PageLimits::default() }
     }
 
     #[test]
@@ -121,6 +145,11 @@ mod tests {
         assert_eq!(page(json!({"limit": 1000})), PageRequest { limit: 100, offset: 0 });
         assert_eq!(page(json!({"limit": 7})), PageRequest { limit: 7, offset: 0 });
         assert_eq!(parameters(json!({"limit": 1000})).uncapped_page().unwrap().limit, 1000);
+        let limits = PageLimits { maximum: 500, fallback: 20 };
+        let limit = |value| parameters(value).limited(limits).page().unwrap().limit;
+        assert_eq!([limit(json!({})), limit(json!({"limit": 0})), limit(json!({"limit": 1000}))], [100, 20, 500]);
+        let limits = PageLimits { maximum: 5, fallback: 20 };
+        assert_eq!(parameters(json!({})).limited(limits).page().unwrap().limit, 5);
         let problem = parameters(json!({"limit": -1})).page().unwrap_err();
         assert_eq!(problem.body()["title"], "Page limit must be a positive integer");
         assert_eq!(problem.body()["detail"], Value::Null);

@@ -1,5 +1,9 @@
 //! Answers of handlers.
 
+use std::io;
+
+use bytes::Bytes;
+use futures_util::Stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -13,28 +17,44 @@ use crate::body::Body;
 pub(crate) struct Reply {
     status: StatusCode,
     content_type: &'static str,
-    body: Vec<u8>,
+    body: Body,
 }
 
 impl Reply {
     /// 200 with JSON.
     pub(crate) fn json(value: &Value) -> Self {
-        Self { status: StatusCode::OK, content_type: "application/json", body: json::to_vec(value) }
+        Self { status: StatusCode::OK, content_type: "application/json", body: json::to_vec(value).into() }
     }
 
     /// 200 with JSON on one line, as the few operations answer that write it themselves.
     pub(crate) fn json_line(value: &Value) -> Self {
-        Self { status: StatusCode::OK, content_type: "application/json", body: json::dumps(value).into_bytes() }
+        Self { status: StatusCode::OK, content_type: "application/json", body: json::dumps(value).into_bytes().into() }
+    }
+
+    /// 200 with JSON, four spaces a level, as the configuration is written.
+    pub(crate) fn json_indented(value: &Value) -> Self {
+        let body = json::dumps_indented(value).into_bytes().into();
+        Self { status: StatusCode::OK, content_type: "application/json", body }
     }
 
     /// 200 with plain text.
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self { status: StatusCode::OK, content_type: "text/plain", body: text.into().into_bytes() }
+        Self { status: StatusCode::OK, content_type: "text/plain", body: text.into().into_bytes().into() }
+    }
+
+    /// 200 with plain text that is sent as it comes.
+    pub(crate) fn text_stream(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+        Self { status: StatusCode::OK, content_type: "text/plain", body: Body::stream(parts) }
+    }
+
+    /// 201 with a text that is no JSON.
+    pub(crate) fn created(text: &'static str) -> Self {
+        Self { status: StatusCode::CREATED, content_type: "text/html; charset=utf-8", body: text.into() }
     }
 
     /// 204. It says that it is JSON, as in Airflow.
     pub(crate) fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, content_type: "application/json", body: Vec::new() }
+        Self { status: StatusCode::NO_CONTENT, content_type: "application/json", body: Body::default() }
     }
 
     /// 204 of the operations that say nothing of JSON.
@@ -43,16 +63,21 @@ impl Reply {
     }
 
     /// 406: none of the media types that the caller accepts can be given.
-    pub(crate) fn not_acceptable() -> Self {
+    pub(crate) fn not_acceptable(text: &'static str) -> Self {
+        Self { status: StatusCode::NOT_ACCEPTABLE, content_type: "text/html; charset=utf-8", body: text.into() }
+    }
+
+    /// 403 that a handler explains itself.
+    pub(crate) fn forbidden_page(text: &str) -> Self {
         Self {
-            status: StatusCode::NOT_ACCEPTABLE,
+            status: StatusCode::FORBIDDEN,
             content_type: "text/html; charset=utf-8",
-            body: b"Not Allowed Accept Header".to_vec(),
+            body: text.as_bytes().to_vec().into(),
         }
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         response

@@ -23,7 +23,7 @@ pub(super) enum Route {
     Page(Page),
     /// `OPTIONS` of a path that has these methods.
     Options(String),
-    /// The same path without doubled slashes is one.
+    /// Another path is meant: the same without doubled slashes, or with one at its end.
     Redirect(String),
     NoSuchPath,
     NoSuchMethod,
@@ -66,26 +66,26 @@ impl Router {
         let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
             return Route::NoSuchPath;
         };
+        if decoded == "/ui" {
+            return Route::Redirect("/ui/".to_owned());
+        }
+        if decoded.contains('\0') {
+            return Route::NoSuchPath;
+        }
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
-        if decoded.contains("//") {
+        if let Some(route) = self.find(document, wanted, &decoded) {
+            return route;
+        }
+        let mut methods = self.methods(document, &decoded);
+        if methods.is_empty() {
             let merged = merge_slashes(&decoded);
-            return if self.methods(document, &merged).is_empty() {
+            return if merged == decoded || self.methods(document, &merged).is_empty() {
                 Route::NoSuchPath
             } else if method == Method::OPTIONS || self.find(document, wanted, &merged).is_some() {
                 Route::Redirect(merge_slashes(path))
             } else {
                 Route::NoSuchMethod
             };
-        }
-        if decoded.contains('\0') {
-            return Route::NoSuchPath;
-        }
-        if let Some(route) = self.find(document, wanted, &decoded) {
-            return route;
-        }
-        let mut methods = self.methods(document, &decoded);
-        if methods.is_empty() {
-            return Route::NoSuchPath;
         }
         if method != Method::OPTIONS {
             return Route::NoSuchMethod;
@@ -117,6 +117,8 @@ impl Router {
                     Value::from(text.parse::<i64>().unwrap_or(i64::MAX))
                 }
                 Kind::Integer => return None,
+                // Slashes may be doubled within such a part, but none comes first.
+                Kind::Path if text.starts_with('/') => return None,
                 _ => Value::from(text),
             };
             parts.insert(&parameter.name, value);
@@ -133,7 +135,7 @@ fn pattern(spec: &OperationSpec) -> String {
     })
 }
 
-fn merge_slashes(path: &str) -> String {
+pub(crate) fn merge_slashes(path: &str) -> String {
     let mut merged = String::with_capacity(path.len());
     for c in path.chars() {
         if c != '/' || !merged.ends_with('/') {

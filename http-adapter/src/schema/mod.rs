@@ -63,6 +63,27 @@ impl Schema {
         Ok(Self { document, validator })
     }
 
+    /// Compiles a schema as Python's `validator_for` takes it: of the draft that it names, or else the newest; formats are
+    /// not checked.
+    #[cfg(feature = "director")]
+    pub(crate) fn document(schema: &Value) -> Result<Self, SchemaError> {
+        let options = jsonschema::options().should_validate_formats(false).should_ignore_unknown_formats(true);
+        let validator = options.build(schema).map_err(|error| SchemaError(error.to_string()))?;
+        Ok(Self { document: Ordered::from(schema), validator })
+    }
+
+    /// What Python's `iter_errors` says of `instance`, in its order; nothing if it fits.
+    #[cfg(feature = "director")]
+    pub(crate) fn messages(&self, instance: &Value, source: impl FnOnce() -> Ordered) -> Vec<String> {
+        if self.validator.is_valid(instance) {
+            return Vec::new();
+        }
+        let source = source();
+        let mut errors: Vec<_> = self.validator.iter_errors(instance).take(MAX_VIOLATIONS).collect();
+        errors.sort_by_cached_key(|error| violation::position(&self.document, error));
+        errors.iter().map(|error| Violation::new(&self.document, &source, error).message().to_owned()).collect()
+    }
+
     /// Checks `instance`; the error is the one that Python's `Validator.validate` raises: the first in its own order.
     ///
     /// `source` gives the instance with the order of its members, which texts show; it is asked for at most once.
@@ -140,6 +161,27 @@ fn is_other_side(schema: &Ordered, name: &Ordered, flavour: Flavour) -> bool {
         Flavour::Response | Flavour::Parameter => "writeOnly",
     };
     member.and_then(|member| member.get(mark)).is_some_and(Ordered::is_true)
+}
+
+#[cfg(all(test, feature = "director"))]
+mod messages_test {
+    use super::*;
+
+    /// Schema, instance, and what Python's jsonschema 4.26 says of them, one after the other.
+    #[test]
+    fn messages_are_those_of_python() {
+        let cases: Vec<(Value, Value, Vec<String>)> =
+            serde_json::from_str(include_str!("messages_test.json")).expect("a list of cases");
+        let mut wrong = Vec::new();
+        for (schema, instance, expected) in cases {
+            let compiled = Schema::document(&schema).expect("a schema");
+            let found = compiled.messages(&instance, || Ordered::from(&instance));
+            if found != expected {
+                wrong.push(format!("{schema} {instance}: {found:?}, in Python {expected:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 }
 
 #[cfg(test)]

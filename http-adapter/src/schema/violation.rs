@@ -54,6 +54,12 @@ impl Violation {
         }
     }
 
+    /// The message alone.
+    #[cfg(feature = "director")]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The message with the place in dots: `'many' is not of type 'integer' - 'slots'`.
     pub(crate) fn with_path(&self) -> String {
         if self.dotted_path.is_empty() {
@@ -133,6 +139,16 @@ fn step<'a>(node: &'a Ordered, segment: &LocationSegment<'_>) -> Option<(usize, 
     }
 }
 
+/// What a reference within the document stands for.
+fn referred<'a>(document: &'a Ordered, segment: &LocationSegment<'_>, child: &Ordered) -> Option<&'a Ordered> {
+    let pointer = child.as_str().filter(|_| segment.to_string() == "$ref")?.strip_prefix('#')?;
+    let parts = pointer.split('/').filter(|part| !part.is_empty());
+    parts.map(|part| part.replace("~1", "/").replace("~0", "~")).try_fold(document, |node, part| match node {
+        Ordered::Array(items) => items.get(part.parse::<usize>().ok()?),
+        node => node.get(&part),
+    })
+}
+
 /// Where Python would find this violation: it walks the schema's keywords as they are written, members in the order of
 /// `properties`, and the items of an array one after the other.
 pub(super) fn position(document: &Ordered, error: &ValidationError<'_>) -> Vec<usize> {
@@ -144,7 +160,7 @@ pub(super) fn position(document: &Ordered, error: &ValidationError<'_>) -> Vec<u
         /// Of `allOf` and the like: the children are about the same instance.
         Choices,
     }
-    let schema_path = segments(error.schema_path());
+    let schema_path = segments(error.evaluation_path());
     let instance_path = segments(error.instance_path());
     let mut instance = instance_path.iter();
     let mut position = Vec::with_capacity(schema_path.len() + instance_path.len() + 1);
@@ -154,6 +170,7 @@ pub(super) fn position(document: &Ordered, error: &ValidationError<'_>) -> Vec<u
         let Some((place, child)) = step(node, segment) else {
             break;
         };
+        let child = referred(document, segment, child).unwrap_or(child);
         position.push(place);
         inside = match (inside, segment.to_string().as_str()) {
             (Inside::Members, _) => {

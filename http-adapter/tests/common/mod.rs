@@ -29,13 +29,21 @@ use updraft_storage_memory::MemoryStorage;
 
 pub use wire::{Answer, Wire};
 
+/// Takes callers for an administrator, unless they name their roles.
 #[derive(Debug)]
 struct Admin;
 
+/// Whose header `x-roles` names roles, has these; whose names none, is not known.
+pub const ROLES: &str = "x-roles";
+
 #[async_trait]
 impl Authenticator for Admin {
-    async fn authenticate(&self, _: &Parts) -> Result<Option<Principal>, AccessError> {
-        Ok(Some(Principal::named("admin", ["Admin".to_owned()])))
+    async fn authenticate(&self, head: &Parts) -> Result<Option<Principal>, AccessError> {
+        Ok(match head.headers.get(ROLES).map(|roles| roles.to_str().unwrap()) {
+            None => Some(Principal::named("admin", ["Admin".to_owned()])),
+            Some("") => None,
+            Some(roles) => Some(Principal::named("somebody", roles.split(',').map(str::to_owned))),
+        })
     }
 }
 
@@ -44,6 +52,7 @@ pub struct World {
     pub storage: Arc<MemoryStorage>,
     pub logs: Arc<MemoryLogs>,
     pub clock: SimulatedClock,
+    pub service: Service,
     wire: Wire,
     ids: IdSource,
     session: SchedulerSession,
@@ -57,16 +66,21 @@ impl World {
 
     /// With what a test settles of the API; callers are the administrator unless it says otherwise.
     pub async fn with(settle: impl FnOnce(AirflowBuilder) -> AirflowBuilder) -> Self {
+        Self::with_settings(Settings::default(), settle).await
+    }
+
+    /// With what a test settles of the service, too.
+    pub async fn with_settings(settings: Settings, settle: impl FnOnce(AirflowBuilder) -> AirflowBuilder) -> Self {
         let clock = SimulatedClock::new("2026-11-21T13:07:42.100001Z".parse().unwrap());
         let storage = Arc::new(MemoryStorage::new(Arc::new(clock.clone())));
         let logs = Arc::new(MemoryLogs::default());
         let ids = IdSource::from_seed(1);
-        let service = Service::new(storage.clone(), logs.clone(), ids.clone(), Settings::default());
-        let builder = Airflow::builder(service, Arc::new(clock.clone()));
+        let service = Service::new(storage.clone(), logs.clone(), ids.clone(), settings);
+        let builder = Airflow::builder(service.clone(), Arc::new(clock.clone()));
         let builder = builder.token_key(TokenKey::from_secret(b"test")).authenticator(Admin);
         let wire = Wire::serve(settle(builder).build().unwrap());
         let session = storage.register_scheduler("player", Duration::from_secs(3600), &Host::default()).await.unwrap();
-        Self { storage, logs, clock, wire, ids, session, sequence: Mutex::new(0) }
+        Self { storage, logs, clock, service, wire, ids, session, sequence: Mutex::new(0) }
     }
 
     /// Makes a DAG known; each task comes with its upstreams.
@@ -83,6 +97,13 @@ impl World {
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         self.clock.advance(Duration::from_millis(7));
         self.wire.send(method, path, headers, body).await
+    }
+
+    /// A request of somebody with these roles.
+    pub async fn call_as(&self, roles: &str, method: &str, path: &str, body: &str) -> Answer {
+        let headers = [("accept", "application/json"), ("content-type", "application/json"), (ROLES, roles)];
+        let headers = if body.is_empty() { vec![headers[0], headers[2]] } else { headers.to_vec() };
+        self.send(method, &format!("/api/v1{path}"), &headers, body).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

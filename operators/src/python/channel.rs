@@ -1,16 +1,13 @@
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use updraft_core::model::Connection;
 use updraft_core::operator::{CancelReason, TaskContext, TaskError};
 use updraft_core::storage::StorageError;
 
 use crate::airflow_env::isoformat;
+use crate::talk::Talk;
 use crate::template::{Pulled, XComPull};
 use crate::xcom;
-
-/// Longest message of a process.
-const MAX_MESSAGE: u64 = 64 << 20;
 
 /// How a function ended.
 #[derive(Debug)]
@@ -32,16 +29,13 @@ pub(super) enum Reply {
     FailedForGood(String),
 }
 
-/// Talks with the driver in a process: a line of JSON each way, the driver asks.
+/// Talks with the driver in a process: the driver asks.
 #[derive(Debug)]
-pub(super) struct Channel {
-    to: Option<ChildStdin>,
-    from: Option<BufReader<ChildStdout>>,
-}
+pub(super) struct Channel(Talk);
 
 impl Channel {
     pub(super) fn new(to: Option<ChildStdin>, from: Option<ChildStdout>) -> Self {
-        Self { to, from: from.map(BufReader::new) }
+        Self(Talk::new(to, from))
     }
 
     /// Sends what the driver starts with, and answers until it says how the function ended; `None` if it never does.
@@ -51,25 +45,10 @@ impl Channel {
         start: [&Value; 2],
     ) -> Result<Option<Reply>, TaskError> {
         for value in start {
-            self.send(value).await;
+            self.0.send(value).await;
         }
-        let mut line = Vec::new();
         loop {
-            let Some(from) = &mut self.from else { return Ok(None) };
-            line.clear();
-            // A broken pipe is a process that has ended.
-            let count = from.take(MAX_MESSAGE).read_until(b'\n', &mut line).await.unwrap_or(0);
-            if count == 0 {
-                return Ok(None);
-            }
-            if line.last() != Some(&b'\n') {
-                if count as u64 == MAX_MESSAGE {
-                    return Err(TaskError::failed(format!("a value is larger than {MAX_MESSAGE} bytes")));
-                }
-                return Ok(None);
-            }
-            let message: Map<String, Value> = serde_json::from_slice(&line)
-                .map_err(|error| TaskError::failed(format!("a value is no JSON that can be kept: {error}")))?;
+            let Some(message) = self.0.receive().await? else { return Ok(None) };
             if let Some(reply) = ended(&message) {
                 return Ok(Some(reply));
             }
@@ -78,17 +57,8 @@ impl Channel {
                 Err(StorageError::Fenced) => return Err(TaskError::Cancelled(CancelReason::Obsolete)),
                 Err(error) => json!({ "error": error.to_string() }),
             };
-            self.send(&answer).await;
+            self.0.send(&answer).await;
         }
-    }
-
-    async fn send(&mut self, value: &Value) {
-        let Some(to) = &mut self.to else { return };
-        let mut line = value.to_string();
-        line.push('\n');
-        // A process that has ended is noticed when it is read from.
-        let _ = to.write_all(line.as_bytes()).await;
-        let _ = to.flush().await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a template asks the host for while it is rendered.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use serde_json::Value as Json;
 
@@ -39,7 +39,7 @@ pub enum Pulled {
 }
 
 /// A connection as templates see it, its secrets in the clear.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct TemplateConnection {
     /// Its id.
     pub conn_id: String,
@@ -86,6 +86,13 @@ fn encoded(text: &str, in_query: bool) -> String {
         }
     }
     out
+}
+
+impl fmt::Debug for TemplateConnection {
+    /// Leaves the secrets out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TemplateConnection").field("conn_id", &self.conn_id).finish_non_exhaustive()
+    }
 }
 
 impl TemplateConnection {

@@ -18,6 +18,7 @@ use updraft_core::clock::{Clock, SystemClock};
 use updraft_core::executor::{Attempt, Executor, ExecutorEvent, LocalExecutor, LocalExecutorParts};
 use updraft_core::id::{AttemptToken, DagVersionId, IdSource, InstanceKey, RunId, TaskIx};
 use updraft_core::log::{LogStore, MemoryLogs};
+use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{Connection, Dag, DagRun, RunState, RunType, Task, XCom};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, SkipDownstream, TaskError, TaskStore};
 use updraft_core::storage::{StorageError, XComEntry, XComQuery};
@@ -76,6 +77,10 @@ pub fn logical_date() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(1_704_067_200_261_096).unwrap()
 }
 
+pub fn config() -> OperatorsConfig {
+    OperatorsConfig { kill_grace: Duration::from_millis(500), ..OperatorsConfig::default() }
+}
+
 pub struct Bed {
     pub executor: LocalExecutor,
     pub logs: Arc<MemoryLogs>,
@@ -89,8 +94,12 @@ impl Bed {
     /// The first task is the one that runs.
     pub fn new(operator: &str, arguments: Value) -> Self {
         let mut registry = Registry::default();
-        let config = OperatorsConfig { kill_grace: Duration::from_millis(500), ..OperatorsConfig::default() };
-        register_all(&mut registry, config);
+        register_all(&mut registry, config());
+        Self::of(registry, operator, arguments)
+    }
+
+    /// With an operator of this registry.
+    pub fn of(registry: Registry, operator: &str, arguments: Value) -> Self {
         let info = registry.info(operator).unwrap();
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
         if let Some(check) = info.check {
@@ -111,6 +120,7 @@ impl Bed {
             renderer: None,
             store: Arc::<Store>::clone(&store),
             logs: Arc::<MemoryLogs>::clone(&logs),
+            sensitive_names: SensitiveNames::default(),
             clock: Arc::new(SystemClock::new()),
         });
         Self { executor, logs, store, dag, conf: json!({}), ids: IdSource::from_seed(1) }
@@ -131,6 +141,7 @@ impl Bed {
         let now = logical_date();
         let run = DagRun {
             id: RunId(1),
+            uid: self.ids.uuid(now),
             dag_id: self.dag.dag_id.clone(),
             run_id: "r".into(),
             run_type: RunType::Manual,

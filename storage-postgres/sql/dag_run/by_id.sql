@@ -1,6 +1,5 @@
-SELECT
-    r.id, $1::text AS dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.data_interval_start, r.data_interval_end, r.queued_at,
-    r.start_date, r.end_date, r.external_trigger, r.conf, r.note, r.note_user, r.last_scheduling_decision, r.dag_version,
-    r.clear_number, r.version, r.owner, r.updated_at
-FROM updraft.dag_run r
-WHERE r.run_id = $2 AND r.dag = (SELECT d.id FROM updraft.dag d WHERE d.namespace = '' AND d.dag_id = $1)
+-- By key each, whatever is known of the tables when this is planned.
+SELECT /* run */
+FROM updraft.dag d
+CROSS JOIN LATERAL (SELECT * FROM updraft.dag_run r WHERE r.dag = d.id AND r.run_id = $2 OFFSET 0) AS r
+WHERE d.namespace = '' AND d.dag_id = $1

@@ -1,14 +1,3 @@
 SELECT count(*) FROM updraft.dag_run r
-WHERE ($1::int IS NULL OR r.dag = $1)
-    AND ($2::int[] IS NULL OR r.dag = ANY ($2))
-    AND ($3::text[] IS NULL OR r.run_id = ANY ($3))
-    AND ($4::timestamptz IS NULL OR r.logical_date >= $4)
-    AND ($5::timestamptz IS NULL OR r.logical_date <= $5)
-    AND ($6::smallint[] IS NULL OR r.state = ANY ($6))
-    AND ($7::smallint[] IS NULL OR r.run_type = ANY ($7))
-    AND ($8::timestamptz IS NULL OR r.start_date >= $8)
-    AND ($9::timestamptz IS NULL OR r.start_date <= $9)
-    AND ($10::timestamptz IS NULL OR r.end_date >= $10)
-    AND ($11::timestamptz IS NULL OR r.end_date <= $11)
-    AND ($12::timestamptz IS NULL OR r.updated_at >= $12)
-    AND ($13::timestamptz IS NULL OR r.updated_at <= $13)
+WHERE /* runs */
+    AND /* run values */

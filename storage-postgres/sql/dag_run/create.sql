@@ -2,9 +2,9 @@
 -- belong to the session $12 of the epoch $13 at once, if it runs their version and nothing waits before them.
 WITH n AS (
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[],
-        $6::smallint[], $7::smallint[], $8::boolean[], $9::text[], $10::text[], $11::text[]) WITH ORDINALITY
+        $6::smallint[], $7::smallint[], $8::boolean[], $9::text[], $10::text[], $11::text[], $16::uuid[]) WITH ORDINALITY
         AS n (dag_version, run_id, logical_date, data_interval_start, data_interval_end, run_type, state,
-            external_trigger, conf, note, note_user, place)
+            external_trigger, conf, note, note_user, uid, place)
 ), dags AS (
     -- Whoever deletes the DAG waits, or has deleted it.
     SELECT d.id, d.is_paused, d.max_active_runs FROM updraft.dag d
@@ -21,9 +21,9 @@ WITH n AS (
     FROM dags d
 )
 INSERT INTO updraft.dag_run (dag, dag_version, run_id, logical_date, data_interval_start, data_interval_end, run_type,
-    state, external_trigger, conf, note, note_user, queued_at, updated_at, start_date, owner, was_owned)
+    state, external_trigger, conf, note, note_user, uid, queued_at, updated_at, start_date, owner, was_owned)
 SELECT v.dag, n.dag_version, n.run_id, n.logical_date, n.data_interval_start, n.data_interval_end, n.run_type,
-    n.state, n.external_trigger, n.conf::json, n.note, n.note_user, $14::timestamptz, $14,
+    n.state, n.external_trigger, n.conf::json, n.note, n.note_user, n.uid, $14::timestamptz, $14,
     CASE WHEN n.state = 1 THEN $14 END,
     CASE WHEN o.is_owned THEN $12 END, o.is_owned
 FROM n

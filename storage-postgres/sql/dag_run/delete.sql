@@ -10,6 +10,8 @@ WITH i AS (
     DELETE FROM updraft.skip_decision WHERE run = ANY ($1)
 ), x AS (
     DELETE FROM updraft.xcom WHERE run = ANY ($1)
+), e AS (
+    DELETE FROM updraft.dag_run_dataset_event WHERE run = ANY ($1)
 ), l AS (
     DELETE FROM updraft.log_chunk WHERE run = ANY ($1)
 ), a AS (

@@ -1,6 +1,3 @@
 UPDATE updraft.dag_run r SET note = $2, note_user = $3 FROM updraft.dag d
 WHERE r.id = $1 AND d.id = r.dag
-RETURNING
-    r.id, d.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.data_interval_start, r.data_interval_end, r.queued_at,
-    r.start_date, r.end_date, r.external_trigger, r.conf, r.note, r.note_user, r.last_scheduling_decision, r.dag_version,
-    r.clear_number, r.version, r.owner, r.updated_at
+RETURNING /* run */

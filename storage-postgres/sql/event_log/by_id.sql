@@ -1,8 +1,7 @@
-SELECT e.id, e."when", e.event, COALESCE(e.dag_id, d.dag_id) AS dag_id, COALESCE(e.task_id, t.task_id) AS task_id,
-       COALESCE(e.run_id, r.run_id) AS run_id, e.map_index, e.try_number,
-       COALESCE(e.logical_date, r.logical_date) AS logical_date, COALESCE(e.owner, t.owner) AS owner, e.extra
+-- By key each, whatever is known of the tables when this is planned.
+SELECT /* event */
 FROM updraft.event_log e
-LEFT JOIN updraft.dag_run r ON r.id = e.run
+LEFT JOIN LATERAL (SELECT * FROM updraft.dag_run r WHERE r.id = e.run OFFSET 0) AS r ON true
 LEFT JOIN updraft.dag d ON d.id = r.dag
-LEFT JOIN updraft.task t ON t.version = r.dag_version AND t.ix = e.task
+LEFT JOIN LATERAL (SELECT * FROM updraft.task t WHERE t.version = r.dag_version AND t.ix = e.task OFFSET 0) AS t ON true
 WHERE e.id = $1

@@ -1,15 +1,17 @@
--- The run and, if it exists, the instance.
+-- The run and, if it exists, the instance: by key each, whatever is known of the tables when this is planned.
 SELECT r.*,
     i.run, i.task, i.map_index, i.state AS instance_state, i.is_branched_off, i.try_number, i.max_tries, i.queued_when,
     i.start_date AS instance_start_date, i.end_date AS instance_end_date, i.due_at, i.hostname, i.unixname, i.pid,
     i.note AS instance_note, i.note_user AS instance_note_user, i.rendered_fields
 FROM (
-    SELECT
-        r.id, $1::text AS dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.data_interval_start, r.data_interval_end, r.queued_at,
-        r.start_date, r.end_date, r.external_trigger, r.conf, r.note, r.note_user, r.last_scheduling_decision, r.dag_version,
-        r.clear_number, r.version, r.owner, r.updated_at
-    FROM updraft.dag_run r
-    WHERE r.run_id = $2 AND r.dag = (SELECT d.id FROM updraft.dag d WHERE d.namespace = '' AND d.dag_id = $1)
+    SELECT /* run */
+    FROM updraft.dag d
+    CROSS JOIN LATERAL (SELECT * FROM updraft.dag_run r WHERE r.dag = d.id AND r.run_id = $2 OFFSET 0) AS r
+    WHERE d.namespace = '' AND d.dag_id = $1
 ) AS r
-LEFT JOIN updraft.task t ON t.version = r.dag_version AND t.task_id = $3
-LEFT JOIN updraft.task_instance_now i ON i.run = r.id AND i.task = t.ix AND i.map_index = $4
+LEFT JOIN LATERAL (
+    SELECT * FROM updraft.task t WHERE t.version = r.dag_version AND t.task_id = $3 OFFSET 0
+) AS t ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM updraft.task_instance_now i WHERE i.run = r.id AND i.task = t.ix AND i.map_index = $4 OFFSET 0
+) AS i ON true

@@ -1,4 +1,4 @@
 SELECT p.*, c.hash
 FROM updraft.principal p
 LEFT JOIN updraft.credential c ON c.principal = p.id AND c.kind = 'password'
-WHERE p.username = $1
+WHERE lower(p.username) = lower($1)

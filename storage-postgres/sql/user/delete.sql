@@ -1,1 +1,1 @@
-DELETE FROM updraft.principal WHERE username = $1
+DELETE FROM updraft.principal WHERE lower(username) = lower($1)

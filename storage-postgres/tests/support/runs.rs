@@ -53,6 +53,7 @@ impl Runs {
     pub(crate) fn new_run(&self, number: i64) -> NewRun {
         let date = start() + TimeDelta::seconds(number);
         NewRun {
+            uid: updraft_core::id::IdSource::from_system().uuid(date),
             dag_version: self.version,
             run_id: format!("run-{number}"),
             run_type: RunType::Manual,

@@ -158,6 +158,37 @@ pub async fn a_marked_instance_keeps_the_mark(trial: &dyn Trial) {
     assert_eq!((instance.state, instance.end_date), (TaskState::Success, Some(at(3))));
 }
 
+/// An instance may be marked and cleared in one step: the mark is the try that goes to the history, and dates stay.
+pub async fn a_mark_can_be_cleared_in_the_same_step(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let (mut scheduler, run) = world.started().await;
+    scheduler.run_try(at(2), run.id, 0, 1, TaskState::Success).await;
+    let changes = [0, 1].into_iter().flat_map(|task| [(key(task), mark(TaskState::Failed)), (key(task), clear(0))]);
+    assert_eq!(world.amend(at(8), run.id, None, changes.collect()).await, [key(0), key(1)]);
+    for (task, number, end) in [("a", 1, 3), ("b", 0, 8)] {
+        let instance = world.instance(&run, task).await;
+        assert_eq!((instance.state, instance.try_number, instance.end_date), (TaskState::None, number, Some(at(end))));
+        let tries = world.storage.tries(run.id, instance.key).await.unwrap();
+        assert_eq!(tries.iter().map(|attempt| attempt.state).collect::<Vec<_>>(), [TaskState::Failed, TaskState::None]);
+    }
+}
+
+/// What was marked while it waited for a retry has failed before; the mark is not another try.
+pub async fn a_marked_retry_keeps_its_failed_try(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let (mut scheduler, run) = world.started().await;
+    scheduler.run_try(at(2), run.id, 0, 1, TaskState::UpForRetry).await;
+    let tries = async || {
+        let tries = world.storage.tries(run.id, key(0)).await.unwrap();
+        tries.iter().map(|attempt| (attempt.try_number, attempt.state, attempt.end_date)).collect::<Vec<_>>()
+    };
+    world.amend(at(8), run.id, None, vec![(key(0), mark(TaskState::Success))]).await;
+    let failed = (1, TaskState::Failed, Some(at(3)));
+    assert_eq!(tries().await, [failed, (1, TaskState::Success, Some(at(8)))]);
+    world.amend(at(9), run.id, None, vec![(key(0), clear(0))]).await;
+    assert_eq!(tries().await, [failed, (1, TaskState::None, Some(at(8)))]);
+}
+
 /// A restarting instance can be marked, and stays so.
 pub async fn a_restarting_instance_can_be_marked(trial: &dyn Trial) {
     let world = World::new(trial);

@@ -207,6 +207,29 @@ pub async fn sources_are_kept_by_file(trial: &dyn Trial) {
     assert_err!(world.storage.dag_source("/dags/other.yaml").await, StorageError::NotFound(_));
 }
 
+/// The DAGs of a file are those whose newest version it declares, active or not.
+pub async fn dags_are_found_by_file(trial: &dyn Trial) {
+    let world = World::new(trial);
+    for (id, file) in [("b", "one"), ("a", "one"), ("c", "two"), ("d", "one")] {
+        let mut dag = dag(id, &["t"]);
+        dag.fileloc = format!("/dags/{file}.yaml");
+        world.storage.register_dags(at(0), vec![registration(dag)]).await.unwrap();
+    }
+    let mut moved = dag("d", &["t"]);
+    moved.fileloc = "/dags/two.yaml".into();
+    world.storage.register_dags(at(1), vec![registration(moved)]).await.unwrap();
+    world.storage.deactivate_dags(at(2), &["a".into()]).await.unwrap();
+    let found = async |file: &str| {
+        let ids = world.storage.dags_of_file(file).await.unwrap();
+        ids.iter().map(|id| id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("/dags/one.yaml").await, ["a", "b"]);
+    assert_eq!(found("/dags/two.yaml").await, ["c", "d"]);
+    assert!(found("/dags/none.yaml").await.is_empty());
+    world.storage.delete_dag(at(3), "b", None).await.unwrap();
+    assert_eq!(found("/dags/one.yaml").await, ["a"]);
+}
+
 /// An import error shows at the DAGs of its file that nobody declares any more, and at no other.
 pub async fn a_dag_shows_its_files_import_error(trial: &dyn Trial) {
     let world = World::new(trial);
@@ -274,6 +297,10 @@ pub async fn dag_queries_agree_with_a_naive_filter(trial: &dyn Trial) {
         (
             DagQuery { readable: Some(Arc::new(some)), ..query() },
             Box::new(|dag| ["zeta", "ETL"].contains(&dag.dag_id().as_str())),
+        ),
+        (
+            DagQuery { filelocs: Some(["/dags/1.yaml".into()].into()), ..query() },
+            Box::new(|dag| dag.dag().fileloc == "/dags/1.yaml"),
         ),
         (DagQuery { dag_ids: Some(BTreeSet::new()), ..query() }, Box::new(|_| false)),
     ];

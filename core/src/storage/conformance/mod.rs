@@ -5,16 +5,21 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod access;
 mod amend;
 mod claim;
 mod commit;
 mod dag;
+mod dag_warning;
+mod dataset;
 mod event_log;
 mod history;
 mod limit;
 mod naive;
+mod parsing_request;
 mod pool;
 mod run;
+mod secret;
 mod setting;
 mod task_instance;
 mod world;
@@ -88,6 +93,7 @@ properties! {
         a_deleted_dag_is_wholly_gone
         a_dag_with_a_live_attempt_is_not_deleted
         sources_are_kept_by_file
+        dags_are_found_by_file
         a_dag_shows_its_files_import_error
         dag_queries_agree_with_a_naive_filter
     ;
@@ -98,9 +104,12 @@ properties! {
         each_created_run_stands_alone
         of_concurrent_creations_one_succeeds
         a_run_has_a_note
+        a_run_is_found_by_its_uid
         a_deleted_run_is_wholly_gone
         run_filters_agree_with_a_naive_filter
         run_orders_agree_with_a_naive_sort
+        runs_are_counted_by_state
+        the_latest_run_of_each_dag_is_known
     ;
     claim:
         a_claim_takes_the_oldest_first
@@ -174,6 +183,8 @@ properties! {
         amendments_look_at_the_state
         marking_sets_dates
         a_marked_instance_keeps_the_mark
+        a_mark_can_be_cleared_in_the_same_step
+        a_marked_retry_keeps_its_failed_try
         a_restarting_instance_can_be_marked
         an_obsolete_attempt_cannot_write
         a_run_starts_over
@@ -188,6 +199,7 @@ properties! {
     task_instance:
         an_instance_is_found_by_its_ids
         an_attempt_describes_itself
+        states_are_found_by_place
         an_instance_has_a_note
         tries_of_an_instance_that_has_not_run
         the_last_change_is_known
@@ -201,6 +213,9 @@ properties! {
         a_new_try_removes_xcoms
         xcom_queries_agree_with_a_naive_filter
     ;
+    parsing_request:
+        a_parsing_request_is_taken_once
+    ;
     pool:
         the_default_pool_exists
         the_default_pool_stays
@@ -208,18 +223,51 @@ properties! {
         pool_orders_agree_with_a_naive_sort
         time_goes_forward
     ;
+    dataset:
+        datasets_become_known_with_their_dags
+        uses_of_datasets_follow_the_newest_version
+        an_update_is_queued_once_for_each_dag_that_waits
+        queued_updates_are_chosen_by_each_filter
+        a_deleted_dag_leaves_its_datasets
+        a_run_without_updates_has_none
+        dataset_queries_agree_with_a_naive_filter
+        dataset_event_queries_agree_with_a_naive_filter
+    ;
+    dag_warning:
+        pools_that_do_not_exist_are_warned_of
+    ;
     event_log:
         an_entry_is_kept
         event_filters_agree_with_a_naive_filter
         event_orders_agree_with_a_naive_sort
     ;
-    setting:
+    secret:
         variables_are_kept
+        variables_change_field_by_field
+        variable_orders_agree_with_a_naive_sort
         connections_are_kept
+        connections_change_field_by_field
+        of_concurrent_connections_one_is_made
+        connection_orders_agree_with_a_naive_sort
+        secrets_are_written_anew_if_they_are_as_they_were
+    ;
+    setting:
         a_file_has_one_import_error
         import_error_orders_agree_with_a_naive_sort
+    ;
+    access:
         users_are_kept
+        names_and_emails_of_users_are_unique
+        a_users_roles_exist
+        logins_are_counted
+        user_orders_agree_with_a_naive_sort
         roles_are_kept
+        who_has_a_role_follows_it
+        default_roles_are_made_once
+        tokens_are_kept
+        a_changed_user_has_no_tokens
+        each_change_of_access_is_counted
+        a_dag_says_who_may_access_it
     ;
 }
 
@@ -238,9 +286,14 @@ mod tests {
             include_str!("amend.rs"),
             include_str!("task_instance.rs"),
             include_str!("xcom.rs"),
+            include_str!("parsing_request.rs"),
             include_str!("pool.rs"),
+            include_str!("dataset.rs"),
+            include_str!("dag_warning.rs"),
             include_str!("event_log.rs"),
+            include_str!("secret.rs"),
             include_str!("setting.rs"),
+            include_str!("access.rs"),
         ];
         let functions =
             files.iter().flat_map(|file| file.lines()).filter_map(|line| line.strip_prefix("pub async fn "));

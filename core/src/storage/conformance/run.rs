@@ -1,13 +1,13 @@
 //! Runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::world::{World, assert_err, at, audit, dag, task};
 use super::{Trial, naive};
-use crate::id::RunId;
+use crate::id::{DagId, RunId};
 use crate::model::{AuditEntry, DagRun, Note, RunState, RunType, TaskState};
 use crate::storage::{
     Change, EventLogQuery, OrderBy, Range, RunOrder, RunQuery, StorageError, Subject, TaskInstanceQuery,
@@ -117,6 +117,24 @@ pub async fn a_run_has_a_note(trial: &dyn Trial) {
     assert_eq!(world.reread(&run).await.version, run.version, "a remark is no change for the engine");
     assert_err!(world.storage.set_run_note(at(1), RunId(999), None, audit("no")).await, StorageError::NotFound(_));
     assert_eq!(world.storage.events(&EventLogQuery::default()).await.unwrap().total, 1);
+}
+
+/// A run is found by its uid, for as long as it exists.
+pub async fn a_run_is_found_by_its_uid(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let (d, e) = (world.register(dag("d", &["a"])).await, world.register(dag("e", &["a"])).await);
+    let (first, second) = (world.new_run(d, "r"), world.new_run(e, "r"));
+    let (uid, other) = (first.uid, second.uid);
+    let run = world.try_create(first).await.unwrap();
+    world.try_create(second).await.unwrap();
+    assert_eq!(run.uid, uid);
+    assert_eq!(world.storage.dag_run_by_uid(uid).await.unwrap(), run);
+    assert_eq!(world.storage.dag_run_by_uid(other).await.unwrap().dag_id.as_str(), "e");
+    world.storage.delete_run(run.id, None).await.unwrap();
+    assert_err!(world.storage.dag_run_by_uid(uid).await, StorageError::NotFound(Subject::DagRunUid(_)));
+    let query = RunQuery { without_total: true, ..RunQuery::default() };
+    let page = world.storage.dag_runs(&query).await.unwrap();
+    assert_eq!((page.items.len(), page.total), (1, 0), "nobody asked for the total");
 }
 
 /// With a run everything goes that belongs to it; its id and date are free again.
@@ -271,4 +289,44 @@ pub async fn run_orders_agree_with_a_naive_sort(trial: &dyn Trial) {
             }
         }
     }
+}
+
+/// Runs are counted by DAG and state; DAGs without runs are there, unknown ones are not.
+pub async fn runs_are_counted_by_state(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let all = population(&world).await;
+    world.register(dag("without", &["a"])).await;
+    let mut expected: BTreeMap<DagId, BTreeMap<RunState, u64>> = BTreeMap::from([("without".into(), BTreeMap::new())]);
+    for run in &all {
+        *expected.entry(run.dag_id.clone()).or_default().entry(run.state).or_default() += 1;
+    }
+    let mut asked: BTreeSet<DagId> = expected.keys().cloned().collect();
+    asked.insert("unknown".into());
+    assert_eq!(world.storage.count_runs(&asked).await.unwrap(), expected);
+    assert!(world.storage.count_runs(&BTreeSet::new()).await.unwrap().is_empty());
+    let one = all[0].dag_id.clone();
+    let counted = world.storage.count_runs(&BTreeSet::from([one.clone()])).await.unwrap();
+    assert_eq!(counted, BTreeMap::from([(one.clone(), expected[&one].clone())]));
+}
+
+/// The latest run is that of the latest date, whenever it was created; DAGs without runs and those of others are left out.
+pub async fn the_latest_run_of_each_dag_is_known(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let (b, a) = (world.register(dag("b", &["t"])).await, world.register(dag("a", &["t"])).await);
+    world.register(dag("without_runs", &["t"])).await;
+    for (version, run_id, seconds) in [(b, "b1", 20), (b, "b2", 30), (b, "b3", 10), (a, "a1", 5)] {
+        let mut new = world.new_run(version, run_id);
+        new.logical_date = at(seconds);
+        world.try_create(new).await.unwrap();
+    }
+    let latest = async |readable: Option<&[&str]>| -> Vec<String> {
+        let readable = readable.map(|ids| Arc::new(ids.iter().map(|id| (*id).into()).collect::<BTreeSet<_>>()));
+        world.storage.latest_runs(readable).await.unwrap().into_iter().map(|run| run.run_id).collect()
+    };
+    assert_eq!(latest(None).await, ["a1", "b2"]);
+    assert_eq!(latest(Some(&["b", "without_runs", "unknown", "nul\0"])).await, ["b2"]);
+    assert!(latest(Some(&[])).await.is_empty());
+    let b2 = world.storage.dag_run("b", "b2").await.unwrap();
+    world.storage.delete_run(b2.id, None).await.unwrap();
+    assert_eq!(latest(None).await, ["a1", "b1"]);
 }

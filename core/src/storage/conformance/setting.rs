@@ -1,60 +1,9 @@
-//! Variables, connections, import errors, users and roles.
+//! Import errors.
 
-use super::world::{World, assert_err, at, audit};
+use super::world::{World, assert_err, at};
 use super::{Trial, naive};
-use crate::model::{Connection, ImportError, Role, User, Variable};
-use crate::storage::{EventLogQuery, ImportErrorOrder, OrderBy, PageRequest, StorageError};
-
-fn variable(key: &str, value: &str) -> Variable {
-    Variable { id: 0, key: key.into(), value: value.into(), description: None, is_encrypted: false }
-}
-
-/// Variables are made, replaced under their id, listed in the order of creation and removed.
-pub async fn variables_are_kept(trial: &dyn Trial) {
-    let world = World::new(trial);
-    for key in ["z", "a", "m"] {
-        world.storage.put_variable(variable(key, "1"), audit("create")).await.unwrap();
-    }
-    let before = world.storage.variable("z").await.unwrap();
-    let new = Variable { description: Some("text".into()), is_encrypted: true, ..variable("z", "2") };
-    let after = world.storage.put_variable(new.clone(), audit("edit")).await.unwrap();
-    assert_eq!(after, Variable { id: before.id, ..new });
-    assert_eq!(world.storage.variable("z").await.unwrap(), after);
-    let page = world.storage.variables(PageRequest { limit: 2, offset: 0 }).await.unwrap();
-    assert_eq!((page.items.iter().map(|v| &*v.key).collect::<Vec<_>>(), page.total), (vec!["z", "a"], 3));
-    world.storage.delete_variable("a", audit("delete")).await.unwrap();
-    assert_err!(world.storage.variable("a").await, StorageError::NotFound(_));
-    assert_err!(world.storage.delete_variable("a", audit("no")).await, StorageError::NotFound(_));
-    let page = world.storage.variables(PageRequest { limit: 9, offset: 1 }).await.unwrap();
-    assert_eq!((page.items.iter().map(|v| &*v.key).collect::<Vec<_>>(), page.total), (vec!["m"], 2));
-    assert_eq!(world.storage.events(&EventLogQuery::default()).await.unwrap().total, 5);
-}
-
-/// Connections are made, replaced under their id, listed in the order of creation and removed.
-pub async fn connections_are_kept(trial: &dyn Trial) {
-    let world = World::new(trial);
-    let connection =
-        |conn_id: &str| Connection { conn_id: conn_id.into(), conn_type: "http".into(), ..Connection::default() };
-    for id in ["z", "a", "m"] {
-        world.storage.put_connection(connection(id), audit("create")).await.unwrap();
-    }
-    let before = world.storage.connection("z").await.unwrap();
-    let new = Connection {
-        host: Some("h".into()),
-        port: Some(80),
-        password: Some("secret".into()),
-        is_encrypted: true,
-        ..connection("z")
-    };
-    let after = world.storage.put_connection(new.clone(), audit("edit")).await.unwrap();
-    assert!(after == Connection { id: before.id, ..new } && world.storage.connection("z").await.unwrap() == after);
-    let page = world.storage.connections(PageRequest { limit: 2, offset: 0 }).await.unwrap();
-    assert_eq!((page.items.iter().map(|c| &*c.conn_id).collect::<Vec<_>>(), page.total), (vec!["z", "a"], 3));
-    world.storage.delete_connection("a", audit("delete")).await.unwrap();
-    assert_err!(world.storage.connection("a").await, StorageError::NotFound(_));
-    assert_err!(world.storage.delete_connection("a", audit("no")).await, StorageError::NotFound(_));
-    assert_eq!(world.storage.events(&EventLogQuery::default()).await.unwrap().total, 5);
-}
+use crate::model::ImportError;
+use crate::storage::{ImportErrorOrder, OrderBy, PageRequest, StorageError};
 
 /// A file has one import error at most; it keeps its id for as long as there is one.
 pub async fn a_file_has_one_import_error(trial: &dyn Trial) {
@@ -100,56 +49,4 @@ pub async fn import_error_orders_agree_with_a_naive_sort(trial: &dyn Trial) {
             }
         }
     }
-}
-
-fn user(username: &str) -> User {
-    User {
-        id: 0,
-        username: username.into(),
-        email: format!("{username}@example.com"),
-        first_name: "Ada".into(),
-        last_name: "L".into(),
-        active: true,
-        roles: ["Admin".into()].into(),
-        password_hash: "$argon2id$".into(),
-        created_on: at(0),
-        changed_on: at(0),
-    }
-}
-
-/// Users are made, replaced under their id, listed in the order of creation and removed; emails are unique.
-pub async fn users_are_kept(trial: &dyn Trial) {
-    let world = World::new(trial);
-    assert!(world.storage.users().await.unwrap().is_empty());
-    for name in ["z", "a"] {
-        world.storage.put_user(user(name)).await.unwrap();
-    }
-    let before = world.storage.user("z").await.unwrap();
-    let new = User { active: false, changed_on: at(9), ..user("z") };
-    let after = world.storage.put_user(new.clone()).await.unwrap();
-    assert_eq!(after, User { id: before.id, ..new });
-    let names: Vec<_> = world.storage.users().await.unwrap().into_iter().map(|user| user.username).collect();
-    assert_eq!(names, ["z", "a"]);
-    let taken = User { email: "z@example.com".into(), ..user("b") };
-    assert_err!(world.storage.put_user(taken).await, StorageError::AlreadyExists(_));
-    assert_err!(world.storage.user("b").await, StorageError::NotFound(_));
-    world.storage.delete_user("z").await.unwrap();
-    assert_err!(world.storage.user("z").await, StorageError::NotFound(_));
-    assert_err!(world.storage.delete_user("z").await, StorageError::NotFound(_));
-}
-
-/// Roles are made, replaced, listed by name and removed.
-pub async fn roles_are_kept(trial: &dyn Trial) {
-    let world = World::new(trial);
-    let role = |name: &str, resource: &str| Role {
-        name: name.into(),
-        permissions: [("can_read".into(), resource.into())].into(),
-    };
-    for (name, resource) in [("Viewer", "DAGs"), ("Admin", "DAGs"), ("Viewer", "Pools")] {
-        world.storage.put_role(role(name, resource)).await.unwrap();
-    }
-    assert_eq!(world.storage.roles().await.unwrap(), [role("Admin", "DAGs"), role("Viewer", "Pools")]);
-    world.storage.delete_role("Admin").await.unwrap();
-    assert_err!(world.storage.delete_role("Admin").await, StorageError::NotFound(_));
-    assert_eq!(world.storage.roles().await.unwrap().len(), 1);
 }

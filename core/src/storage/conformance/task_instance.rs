@@ -59,6 +59,18 @@ pub async fn an_attempt_describes_itself(trial: &dyn Trial) {
     }
 }
 
+/// Where instances stand is told by place, in the order asked for.
+pub async fn states_are_found_by_place(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let (mut scheduler, run) = world.started().await;
+    scheduler.run_try(at(2), run.id, 0, 1, TaskState::Failed).await;
+    scheduler.admit(at(3), run.id, 1, 1).await;
+    let places = [(run.id, key(2)), (run.id, key(1)), (RunId(999), key(0)), (run.id, key(0)), (run.id, key(9))];
+    let states = world.storage.instance_states(&places).await.unwrap();
+    assert_eq!(states, [Some(TaskState::None), Some(TaskState::Running), None, Some(TaskState::Failed), None]);
+    assert!(world.storage.instance_states(&[]).await.unwrap().is_empty());
+}
+
 /// An instance's remark is set and removed, and outlives tries.
 pub async fn an_instance_has_a_note(trial: &dyn Trial) {
     let world = World::new(trial);

@@ -108,6 +108,7 @@ impl World {
         let day = self.serial.fetch_add(1, Ordering::Relaxed);
         let date = at(0) - TimeDelta::days(1000) + TimeDelta::days(day);
         NewRun {
+            uid: self.ids.uuid(date),
             dag_version: version,
             run_id: run_id.into(),
             run_type: RunType::Manual,

@@ -108,7 +108,8 @@ async fn patch_dags(mut call: Call) -> Answer {
         Some("~") => "%",
         pattern => pattern.unwrap_or_default(),
     };
-    let query = DagQuery { dag_id_pattern: Some(pattern.to_owned()), ..listed };
+    let query =
+        DagQuery { dag_id_pattern: Some(pattern.to_owned()), readable: call.permitted(Action::Edit).await?, ..listed };
     let dags = call.service().set_paused_many(&query, is_paused, &actor).await?;
     let shown: Vec<_> = dags.items.iter().map(show).collect();
     Ok(Reply::json(&json!({"dags": shown, "total_entries": dags.total})))

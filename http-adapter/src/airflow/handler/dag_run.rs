@@ -10,6 +10,7 @@ use updraft_core::python;
 use updraft_core::service::{ServiceError, TriggerRequest};
 use updraft_core::storage::{Page, PageRequest, Range, RunOrder, RunQuery, Subject};
 
+use super::dataset;
 use super::task_instance::references;
 use crate::access::{Action, Resource};
 use crate::airflow::call::Call;
@@ -144,16 +145,21 @@ async fn get_dag_run(call: Call) -> Answer {
 }
 
 async fn find_run(call: &Call, dag_id: &str, run_id: &str) -> Result<DagRun, Problem> {
-    call.service().dag_run(dag_id, run_id).await.map_err(|error| match error {
-        ServiceError::NotFound(_) => Problem::not_found("DAGRun not found", Some(no_run(dag_id, run_id))),
-        error => error.into(),
-    })
+    call.service().dag_run(dag_id, run_id).await.map_err(|error| no_such_run(error, dag_id, run_id))
 }
 
-/// No run is caused by datasets yet.
+fn no_such_run(error: ServiceError, dag_id: &str, run_id: &str) -> Problem {
+    match error {
+        ServiceError::NotFound(_) => Problem::not_found("DAGRun not found", Some(no_run(dag_id, run_id))),
+        error => error.into(),
+    }
+}
+
 async fn get_upstream_dataset_events(call: Call) -> Answer {
-    find_run(&call, call.path_text("dag_id"), call.path_text("dag_run_id")).await?;
-    Ok(Reply::json(&json!({"dataset_events": [], "total_entries": 0})))
+    let (dag_id, run_id) = (call.path_text("dag_id"), call.path_text("dag_run_id"));
+    let events = call.service().upstream_dataset_events(dag_id, run_id).await;
+    let events = events.map_err(|error| no_such_run(error, dag_id, run_id))?;
+    Ok(Reply::json(&dataset::show_events(&events, events.len() as u64)))
 }
 
 async fn post_dag_run(mut call: Call) -> Answer {
@@ -187,7 +193,8 @@ async fn post_dag_run(mut call: Call) -> Answer {
         logical_date,
         data_interval: interval.map(|(start, end)| (start.to_utc(), end.to_utc())),
         conf: body.get("conf").and_then(Value::as_object).cloned().unwrap_or_default(),
-        note: text("note"),
+        // As in Airflow, an empty note is none.
+        note: text("note").filter(|note| !note.is_empty()),
     };
     let run = call.service().trigger(&dag, request, &actor).await.map_err(|error| match error {
         ServiceError::AlreadyExists(Subject::LogicalDate(dag, date)) => {

@@ -34,16 +34,17 @@ pub(super) fn operations() -> Vec<Operation<State>> {
 async fn get_event_logs(call: Call) -> Answer {
     let page = call.query.page()?;
     let order_by = call.query.order_by(&ORDERS)?;
-    // An empty text filters nothing, as in Airflow.
+    // An empty text filters nothing, nor does 0, as in Airflow.
     let text = |name| call.query.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let number = |name| call.query.integer(name).filter(|number| *number != 0);
     let list = |name| text(name).map(|text| text.split(',').map(str::to_owned).collect());
     let query = EventLogQuery {
         dag_id: text("dag_id"),
         task_id: text("task_id"),
         run_id: text("run_id"),
-        map_index: call.query.integer("map_index").map(fit),
+        map_index: number("map_index").map(fit),
         // Numbers that no try has find nothing.
-        try_number: call.query.integer("try_number").map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
+        try_number: number("try_number").map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
         event: text("event"),
         owner: text("owner"),
         before: call.query.date("before"),

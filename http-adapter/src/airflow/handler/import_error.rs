@@ -31,7 +31,8 @@ pub(super) fn operations() -> Vec<Operation<State>> {
 async fn get_import_errors(call: Call) -> Answer {
     let page = call.query.page()?;
     let order = call.query.order_by(&ORDERS)?;
-    let errors = call.service().import_errors(order, page).await?;
+    let readable = call.readable().await?;
+    let errors = call.service().import_errors(readable.as_deref(), order, page).await?;
     let shown: Vec<_> = errors.items.iter().map(show).collect();
     Ok(Reply::json(&json!({"import_errors": shown, "total_entries": errors.total})))
 }
@@ -43,9 +44,14 @@ async fn get_import_error(call: Call) -> Answer {
         let detail = format!("The ImportError with import_error_id: `{id}` was not found");
         Problem::not_found("Import error not found", Some(detail))
     };
-    let found = call.service().import_error(id.ok_or_else(not_found)?).await;
+    let readable = call.readable().await?;
+    let found = call.service().import_error(id.ok_or_else(not_found)?, readable.as_deref()).await;
     let error = found.map_err(|error| match error {
+        // Ids are numbers in a row: that there is one tells nobody anything.
         ServiceError::NotFound(_) => not_found(),
+        ServiceError::Conflict(..) => {
+            Problem::forbidden(Some("You do not have read permission on any of the DAGs in the file".to_owned()))
+        }
         error => error.into(),
     })?;
     Ok(Reply::json(&show(&error)))

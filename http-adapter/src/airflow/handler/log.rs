@@ -1,5 +1,9 @@
 //! Logs of tries.
 
+use std::io;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use updraft_core::id::UNMAPPED;
 use updraft_core::model::{TaskInstance, TaskState};
@@ -14,10 +18,10 @@ use crate::airflow::operation::{Access, Answer, Operation, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::reply::Reply;
 
-/// The most bytes of a part, where the caller did not ask for the whole.
+/// The most bytes of a part.
 const MAX_PART: usize = 4 << 20;
 
-/// The most bytes of an answer.
+/// The most bytes of an answer that is JSON.
 const MAX_WHOLE: usize = 64 << 20;
 
 pub(super) fn operations() -> Vec<Operation<State>> {
@@ -45,9 +49,11 @@ async fn get_log(call: Call) -> Answer {
         return Ok(answer(&call, "default_host", &text, is_text, &json!({"end_of_log": true})));
     }
     let try_number = u32::try_from(try_number).unwrap_or(u32::MAX);
-    // Text is given as a whole; only the parts of the JSON form can be asked for one by one.
-    let position = metadata.get("log_pos").and_then(Value::as_u64).filter(|_| !is_text);
-    let is_whole = is_text || call.query.flag("full_content") == Some(true);
+    if is_text {
+        return text(&call, instance, try_number).await;
+    }
+    let position = metadata.get("log_pos").and_then(Value::as_u64);
+    let is_whole = call.query.flag("full_content") == Some(true);
     let max = if is_whole { MAX_WHOLE } else { MAX_PART };
     let page = call.service().task_log(&instance, try_number, position.unwrap_or(0), max).await?;
     let text = match position {
@@ -56,6 +62,30 @@ async fn get_log(call: Call) -> Answer {
     };
     let metadata = json!({"end_of_log": page.is_end, "log_pos": page.position});
     Ok(answer(&call, &instance.hostname, &text, is_text, &metadata))
+}
+
+/// The whole log, as far as it has been written: Airflow does not wait for more either. What is too long for one part is
+/// sent part by part, as the caller takes it.
+async fn text(call: &Call, instance: TaskInstance, try_number: u32) -> Answer {
+    let first = call.service().task_log(&instance, try_number, 0, MAX_PART).await?;
+    let begin = format!("{}\n{}{}", instance.hostname, heading(&instance, try_number, &first), first.text);
+    if !first.has_more {
+        return Ok(Reply::text(format!("{begin}\n")));
+    }
+    let service = call.service().clone();
+    let rest = stream::try_unfold(Some(first.position), move |position| {
+        let (service, instance) = (service.clone(), instance.clone());
+        async move {
+            let Some(position) = position else { return Ok(None) };
+            let page = service.task_log(&instance, try_number, position, MAX_PART).await.map_err(io::Error::other)?;
+            let (text, next) = match page.has_more {
+                true => (page.text, Some(page.position)),
+                false => (format!("{}\n", page.text), None),
+            };
+            Ok(Some((Bytes::from(text), next)))
+        }
+    });
+    Ok(Reply::text_stream(stream::once(async { Ok(begin.into()) }).chain(rest)))
 }
 
 fn answer(call: &Call, host: &str, text: &str, is_text: bool, metadata: &Value) -> Reply {

@@ -7,13 +7,11 @@ use futures_util::future::{self, Either};
 use serde_json::{Value, json};
 
 use crate::airflow::State;
+use crate::airflow::VERSION;
 use crate::airflow::call::Call;
 use crate::airflow::date;
 use crate::airflow::operation::{Access, Answer, Operation, operation};
 use crate::airflow::reply::Reply;
-
-/// The version whose API this is. Clients read it to learn what they may ask.
-const VERSION: &str = "2.11.2";
 
 /// A scheduler that was silent for longer is not healthy, as in Airflow.
 const SILENCE: TimeDelta = TimeDelta::seconds(30);

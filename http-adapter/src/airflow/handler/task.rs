@@ -29,13 +29,13 @@ async fn get_tasks(call: Call) -> Answer {
     let mut tasks: Vec<_> = dag.tasks.iter().zip(&downstream).collect();
     let order = call.query.text("order_by").unwrap_or("task_id");
     let attribute = order.trim_start_matches('-');
-    if let Some(task) = dag.tasks.iter().find(|task| Key::of(task, attribute).is_none()) {
+    if let Some(task) = dag.tasks.iter().find(|task| Key::of(dag, task, attribute).is_none()) {
         let class = if task.is_mapped() { "MappedOperator" } else { "SerializedBaseOperator" };
         return Err(Problem::bad_request(format!("'{class}' object has no attribute '{attribute}'")));
     }
     // As in Python, equal tasks keep their order also where it is reversed.
     tasks.sort_by(|(a, _), (b, _)| {
-        let ordering = Key::of(a, attribute).partial_cmp(&Key::of(b, attribute)).unwrap_or(Ordering::Equal);
+        let ordering = Key::of(dag, a, attribute).partial_cmp(&Key::of(dag, b, attribute)).unwrap_or(Ordering::Equal);
         if order.starts_with('-') { ordering.reverse() } else { ordering }
     });
     let shown: Vec<_> =
@@ -112,6 +112,13 @@ fn extra_links(operator: &OperatorRef) -> Vec<Value> {
     vec![json!({"class_name": link, "module_path": operator.module_path})]
 }
 
+/// The id without those of the groups around the task.
+fn label<'a>(dag: &'a Dag, task: &'a Task) -> &'a str {
+    let id = task.task_id.as_str();
+    let group = task.group.and_then(|group| dag.groups.get(group as usize)).filter(|group| group.prefix_group_id);
+    group.and_then(|group| id.strip_prefix(&group.group_id)?.strip_prefix('.')).unwrap_or(id)
+}
+
 /// What tasks are sorted by: in Airflow, any attribute of the operator.
 #[derive(PartialEq, PartialOrd)]
 enum Key<'a> {
@@ -119,11 +126,12 @@ enum Key<'a> {
     Absent,
     Number(f64),
     Text(&'a str),
+    Texts(Vec<&'a str>),
 }
 
 impl<'a> Key<'a> {
     /// None if operators have no such attribute.
-    fn of(task: &'a Task, attribute: &str) -> Option<Self> {
+    fn of(dag: &'a Dag, task: &'a Task, attribute: &str) -> Option<Self> {
         let flag = |flag: bool| Self::Number(f64::from(u8::from(flag)));
         let number = |number: Option<u32>| number.map_or(Self::Absent, |number| Self::Number(number.into()));
         let text = |text: Option<&'a str>| text.map_or(Self::Absent, Self::Text);
@@ -134,7 +142,8 @@ impl<'a> Key<'a> {
             at.map_or(Self::Absent, |at| Self::Number(at.timestamp_micros() as f64))
         };
         Some(match attribute {
-            "task_id" | "node_id" | "label" => Self::Text(task.task_id.as_str()),
+            "task_id" | "node_id" => Self::Text(task.task_id.as_str()),
+            "label" => Self::Text(label(dag, task)),
             "task_display_name" => Self::Text(task.display_name()),
             "operator_name" | "task_type" | "_task_type" => Self::Text(&task.operator.class_name),
             "_task_module" => Self::Text(&task.operator.module_path),
@@ -159,6 +168,8 @@ impl<'a> Key<'a> {
             "max_retry_delay" => length(task.max_retry_delay),
             "execution_timeout" => length(task.execution_timeout),
             "sla" => length(task.sla),
+            "template_fields" => Self::Texts(task.template_fields.iter().map(String::as_str).collect()),
+            "inherits_from_empty_operator" => flag(task.is_empty),
             "depends_on_past" => flag(task.depends_on_past),
             "wait_for_downstream" => flag(task.wait_for_downstream),
             "ignore_first_depends_on_past" => flag(task.ignore_first_depends_on_past),
@@ -179,7 +190,6 @@ impl<'a> Key<'a> {
             | "doc_yaml"
             | "dag"
             | "params"
-            | "template_fields"
             | "template_ext"
             | "downstream_task_ids"
             | "upstream_task_ids"
@@ -190,7 +200,13 @@ impl<'a> Key<'a> {
             | "operator_extra_links"
             | "extra_links"
             | "executor_config"
-            | "subdag" => Self::Absent,
+            | "subdag"
+            | "allow_nested_operators"
+            | "deps"
+            | "multiple_outputs"
+            | "shallow_copy_attrs"
+            | "supports_lineage"
+            | "wait_for_past_depends_before_skipping" => Self::Absent,
             argument if task.template_fields.iter().any(|field| field == argument) => {
                 text(task.arguments.get(argument).and_then(Value::as_str))
             }

@@ -44,7 +44,8 @@ async fn get_xcom_entries(call: Call) -> Answer {
 }
 
 async fn get_xcom_entry(call: Call) -> Answer {
-    if call.query.flag("deserialize") == Some(true) {
+    // All values are JSON, so there is nothing else to make of them where it is allowed.
+    if call.query.flag("deserialize") == Some(true) && !call.state.deserializes_xcoms {
         return Err(Problem::bad_request("XCom deserialization is disabled in configuration."));
     }
     let index = call.query.integer("map_index").map_or(-1, map_index);

@@ -1,0 +1,304 @@
+//! Datasets, their updates, and the updates that wait for DAGs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use updraft_core::id::{DagId, TaskId};
+use updraft_core::model::{
+    AuditEntry, Dag, Dataset, DatasetConsumer, DatasetEvent, DatasetProducer, DatasetRecord, QueuedDatasetEvent,
+};
+use updraft_core::storage::{
+    DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, DatasetStorage, NewDatasetEvent, Page,
+    QueuedDatasetEventQuery, Result, StorageError, Subject,
+};
+
+use crate::MemoryStorage;
+use crate::list::{NoneLast, contains_like, may_read, page, sort};
+use crate::state::State;
+
+/// A dataset and who uses it, each with the time since when.
+#[derive(Debug)]
+struct Entry {
+    id: i64,
+    dataset: Dataset,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    consumers: BTreeMap<DagId, DateTime<Utc>>,
+    producers: BTreeMap<(DagId, TaskId), DateTime<Utc>>,
+}
+
+impl Entry {
+    fn view(&self) -> DatasetRecord {
+        let consumer = |(dag_id, created_at): (&DagId, &DateTime<Utc>)| DatasetConsumer {
+            dag_id: dag_id.clone(),
+            created_at: *created_at,
+        };
+        let producer = |((dag_id, task_id), created_at): (&(DagId, TaskId), &DateTime<Utc>)| DatasetProducer {
+            dag_id: dag_id.clone(),
+            task_id: task_id.clone(),
+            created_at: *created_at,
+        };
+        DatasetRecord {
+            id: self.id,
+            uri: self.dataset.uri.clone(),
+            extra: self.dataset.extra.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            consuming_dags: self.consumers.iter().map(consumer).collect(),
+            producing_tasks: self.producers.iter().map(producer).collect(),
+        }
+    }
+
+    fn is_used_by(&self, dag_id: &DagId) -> bool {
+        self.consumers.contains_key(dag_id) || self.producers.keys().any(|(of, _)| of == dag_id)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Datasets {
+    /// In the order of their ids, which count from one.
+    entries: Vec<Entry>,
+    places: BTreeMap<String, usize>,
+    /// In the order of their ids, which count from one.
+    events: Vec<DatasetEvent>,
+    /// By DAG and URI: since when.
+    queue: BTreeMap<(DagId, String), DateTime<Utc>>,
+}
+
+impl Datasets {
+    /// Enters what new versions of DAGs use.
+    pub(crate) fn enter(&mut self, now: DateTime<Utc>, dags: &[Arc<Dag>]) {
+        for dag in dags {
+            for dataset in dag.tasks.iter().flat_map(|task| task.outlet_datasets()) {
+                self.put(now, dataset);
+            }
+        }
+        for uri in dags.iter().flat_map(|dag| dag.consumed_uris()) {
+            self.put(now, Dataset::new(uri));
+        }
+        for dag in dags {
+            self.enter_uses(now, dag);
+        }
+    }
+
+    fn put(&mut self, now: DateTime<Utc>, dataset: Dataset) {
+        if let Some(&place) = self.places.get(&dataset.uri) {
+            let entry = &mut self.entries[place];
+            entry.updated_at = entry.updated_at.max(now);
+            return;
+        }
+        let place = self.entries.len();
+        self.places.insert(dataset.uri.clone(), place);
+        self.entries.push(Entry {
+            id: place as i64 + 1,
+            dataset,
+            created_at: now,
+            updated_at: now,
+            consumers: BTreeMap::new(),
+            producers: BTreeMap::new(),
+        });
+    }
+
+    fn enter_uses(&mut self, now: DateTime<Utc>, dag: &Dag) {
+        let mut former = self.take_uses(&dag.dag_id);
+        for uri in dag.consumed_uris() {
+            let since = former.consumers.remove(uri).unwrap_or(now);
+            if let Some(&place) = self.places.get(uri) {
+                self.entries[place].consumers.entry(dag.dag_id.clone()).or_insert(since);
+            }
+        }
+        for task in &dag.tasks {
+            for dataset in task.outlet_datasets() {
+                let Some(&place) = self.places.get(&dataset.uri) else { continue };
+                let key = (dag.dag_id.clone(), task.task_id.clone());
+                let since = former.producers.remove(&(dataset.uri, task.task_id.clone())).unwrap_or(now);
+                self.entries[place].producers.entry(key).or_insert(since);
+            }
+        }
+        for uri in former.consumers.into_keys() {
+            self.queue.remove(&(dag.dag_id.clone(), uri));
+        }
+    }
+
+    /// Takes the uses of a DAG out.
+    fn take_uses(&mut self, dag_id: &DagId) -> Uses {
+        let mut uses = Uses::default();
+        for entry in &mut self.entries {
+            let uri = &entry.dataset.uri;
+            if let Some(since) = entry.consumers.remove(dag_id) {
+                uses.consumers.insert(uri.clone(), since);
+            }
+            entry.producers.retain(|(of, task_id), since| {
+                let stays = of != dag_id;
+                if !stays {
+                    uses.producers.insert((uri.clone(), task_id.clone()), *since);
+                }
+                stays
+            });
+        }
+        uses
+    }
+
+    /// Forgets what a DAG uses and what waits for it.
+    pub(crate) fn forget(&mut self, dag_id: &DagId) {
+        self.take_uses(dag_id);
+        self.queue.retain(|(of, _), _| of != dag_id);
+    }
+
+    fn find(&self, uri: &str) -> Result<&Entry> {
+        let place = self.places.get(uri).ok_or_else(|| StorageError::NotFound(Subject::Dataset(uri.into())))?;
+        Ok(&self.entries[*place])
+    }
+
+    fn list(&self, query: &DatasetQuery) -> Page<DatasetRecord> {
+        let mut entries: Vec<&Entry> = self
+            .entries
+            .iter()
+            .filter(|entry| query.uri_pattern.as_ref().is_none_or(|text| contains_like(&entry.dataset.uri, text)))
+            .filter(|entry| query.dag_ids.as_ref().is_none_or(|ids| ids.iter().any(|id| entry.is_used_by(id))))
+            .collect();
+        if let Some(order) = query.order_by {
+            let (entries, down) = (entries.as_mut_slice(), order.descending);
+            match order.field {
+                DatasetOrder::Uri => sort(entries, down, |entry| entry.dataset.uri.clone()),
+                DatasetOrder::CreatedAt => sort(entries, down, |entry| entry.created_at),
+                DatasetOrder::UpdatedAt => sort(entries, down, |entry| entry.updated_at),
+                _ => sort(entries, down, |entry| entry.id),
+            }
+        }
+        page(entries.into_iter(), query.page).map(Entry::view)
+    }
+
+    fn list_events(&self, query: &DatasetEventQuery) -> Page<DatasetEvent> {
+        let mut events: Vec<&DatasetEvent> = self.events.iter().filter(|event| matches(query, event)).collect();
+        let list = events.as_mut_slice();
+        sort(list, false, |event| event.timestamp);
+        if let Some(order) = query.order_by {
+            let down = order.descending;
+            match order.field {
+                DatasetEventOrder::SourceDagId => {
+                    sort(list, down, |event| NoneLast(event.source.as_ref().map(|source| source.dag_id.clone())));
+                }
+                DatasetEventOrder::SourceTaskId => {
+                    sort(list, down, |event| NoneLast(event.source.as_ref().map(|source| source.task_id.clone())));
+                }
+                DatasetEventOrder::SourceRunId => {
+                    sort(list, down, |event| NoneLast(event.source.as_ref().map(|source| source.run_id.clone())));
+                }
+                DatasetEventOrder::SourceMapIndex => sort(list, down, |event| map_index(event)),
+                _ => sort(list, down, |event| event.timestamp),
+            }
+        }
+        page(events.into_iter(), query.page).map(DatasetEvent::clone)
+    }
+
+    fn queued<'a>(&'a self, query: &'a QueuedDatasetEventQuery) -> impl Iterator<Item = QueuedDatasetEvent> + 'a {
+        let queued = self.queue.iter().filter(|((dag_id, uri), created_at)| {
+            query.dag_id.as_ref().is_none_or(|of| of == dag_id.as_str())
+                && query.uri.as_ref().is_none_or(|of| of == uri)
+                && query.before.is_none_or(|before| **created_at < before)
+                && may_read(query.readable.as_ref(), dag_id)
+        });
+        queued.map(|((dag_id, uri), created_at)| QueuedDatasetEvent {
+            dag_id: dag_id.clone(),
+            uri: uri.clone(),
+            created_at: *created_at,
+        })
+    }
+}
+
+/// When a DAG began to use what it uses.
+#[derive(Debug, Default)]
+struct Uses {
+    consumers: BTreeMap<String, DateTime<Utc>>,
+    producers: BTreeMap<(String, TaskId), DateTime<Utc>>,
+}
+
+fn map_index(event: &DatasetEvent) -> i32 {
+    event.source.as_ref().map_or(-1, |source| source.map_index)
+}
+
+fn matches(query: &DatasetEventQuery, event: &DatasetEvent) -> bool {
+    let source = event.source.as_ref();
+    let same = |filter: &Option<String>, value: Option<&str>| filter.is_none() || filter.as_deref() == value;
+    query.dataset_id.is_none_or(|id| id == event.dataset_id)
+        && same(&query.source_dag_id, source.map(|source| source.dag_id.as_str()))
+        && same(&query.source_task_id, source.map(|source| source.task_id.as_str()))
+        && same(&query.source_run_id, source.map(|source| source.run_id.as_str()))
+        && query.source_map_index.is_none_or(|index| index == map_index(event))
+        // Nothing makes runs of updates yet.
+        && query.caused.is_none()
+}
+
+impl State {
+    fn create_dataset_event(&mut self, now: DateTime<Utc>, new: NewDatasetEvent) -> Result<DatasetEvent> {
+        let NewDatasetEvent { uri, extra, source } = new;
+        let entry = self.datasets.find(&uri)?;
+        let event = DatasetEvent {
+            id: self.datasets.events.len() as i64 + 1,
+            dataset_id: entry.id,
+            dataset_uri: uri.clone(),
+            extra,
+            source,
+            timestamp: now,
+            created_dag_runs: Vec::new(),
+        };
+        let waits = |id: &&DagId| self.dag(id.as_str()).is_some_and(|dag| dag.is_active && !dag.is_paused);
+        let waiting: Vec<DagId> = entry.consumers.keys().filter(waits).cloned().collect();
+        for dag_id in waiting {
+            self.datasets.queue.entry((dag_id, uri.clone())).or_insert(now);
+        }
+        self.datasets.events.push(event.clone());
+        Ok(event)
+    }
+}
+
+#[async_trait]
+impl DatasetStorage for MemoryStorage {
+    async fn dataset(&self, uri: &str) -> Result<DatasetRecord> {
+        self.lock().datasets.find(uri).map(Entry::view)
+    }
+
+    async fn datasets(&self, query: &DatasetQuery) -> Result<Page<DatasetRecord>> {
+        Ok(self.lock().datasets.list(query))
+    }
+
+    async fn create_dataset_event(
+        &self,
+        now: DateTime<Utc>,
+        event: NewDatasetEvent,
+        audit: Option<AuditEntry>,
+    ) -> Result<DatasetEvent> {
+        let mut state = self.lock();
+        let event = state.create_dataset_event(now, event)?;
+        state.audit(now, audit);
+        Ok(event)
+    }
+
+    async fn dataset_events(&self, query: &DatasetEventQuery) -> Result<Page<DatasetEvent>> {
+        Ok(self.lock().datasets.list_events(query))
+    }
+
+    async fn queued_dataset_events(&self, query: &QueuedDatasetEventQuery) -> Result<Vec<QueuedDatasetEvent>> {
+        Ok(self.lock().datasets.queued(query).collect())
+    }
+
+    async fn delete_queued_dataset_events(
+        &self,
+        now: DateTime<Utc>,
+        query: &QueuedDatasetEventQuery,
+        audit: Option<AuditEntry>,
+    ) -> Result<u64> {
+        let mut state = self.lock();
+        let gone: Vec<QueuedDatasetEvent> = state.datasets.queued(query).collect();
+        for event in &gone {
+            state.datasets.queue.remove(&(event.dag_id.clone(), event.uri.clone()));
+        }
+        if !gone.is_empty() {
+            state.audit(now, audit);
+        }
+        Ok(gone.len() as u64)
+    }
+}

@@ -1,0 +1,13 @@
+CASE WHEN 0 = ANY ($10::smallint[]) THEN r.counts[1] ELSE 0 END
++ CASE WHEN 1 = ANY ($10::smallint[]) THEN r.counts[2] ELSE 0 END
++ CASE WHEN 2 = ANY ($10::smallint[]) THEN r.counts[3] ELSE 0 END
++ CASE WHEN 3 = ANY ($10::smallint[]) THEN r.counts[4] ELSE 0 END
++ CASE WHEN 4 = ANY ($10::smallint[]) THEN r.counts[5] ELSE 0 END
++ CASE WHEN 5 = ANY ($10::smallint[]) THEN r.counts[6] ELSE 0 END
++ CASE WHEN 6 = ANY ($10::smallint[]) THEN r.counts[7] ELSE 0 END
++ CASE WHEN 7 = ANY ($10::smallint[]) THEN r.counts[8] ELSE 0 END
++ CASE WHEN 8 = ANY ($10::smallint[]) THEN r.counts[9] ELSE 0 END
++ CASE WHEN 9 = ANY ($10::smallint[]) THEN r.counts[10] ELSE 0 END
++ CASE WHEN 10 = ANY ($10::smallint[]) THEN r.counts[11] ELSE 0 END
++ CASE WHEN 11 = ANY ($10::smallint[]) THEN r.counts[12] ELSE 0 END
++ CASE WHEN 12 = ANY ($10::smallint[]) THEN r.counts[13] ELSE 0 END

@@ -1,0 +1,8 @@
+($6::smallint[] IS NULL OR r.state = ANY ($6))
+    AND ($7::smallint[] IS NULL OR r.run_type = ANY ($7))
+    AND ($8::timestamptz IS NULL OR r.start_date >= $8)
+    AND ($9::timestamptz IS NULL OR r.start_date <= $9)
+    AND ($10::timestamptz IS NULL OR r.end_date >= $10)
+    AND ($11::timestamptz IS NULL OR r.end_date <= $11)
+    AND ($12::timestamptz IS NULL OR r.updated_at >= $12)
+    AND ($13::timestamptz IS NULL OR r.updated_at <= $13)

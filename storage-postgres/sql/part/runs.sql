@@ -1,0 +1,5 @@
+($1::int IS NULL OR r.dag = $1)
+    AND ($2::int[] IS NULL OR r.dag = ANY ($2))
+    AND ($3::text[] IS NULL OR r.run_id = ANY ($3))
+    AND ($4::timestamptz IS NULL OR r.logical_date >= $4)
+    AND ($5::timestamptz IS NULL OR r.logical_date <= $5)

@@ -1,0 +1,1 @@
+UPDATE updraft.access SET version = version + 1

@@ -1,0 +1,1 @@
+INSERT INTO updraft.role (name) VALUES ($1) RETURNING id

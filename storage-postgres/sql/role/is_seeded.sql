@@ -1,0 +1,1 @@
+SELECT has_default_roles FROM updraft.access

@@ -1,0 +1,1 @@
+SELECT * FROM updraft.connection WHERE conn_id = $1 FOR UPDATE

@@ -1,0 +1,1 @@
+SELECT * FROM updraft.variable WHERE key = $1 FOR UPDATE

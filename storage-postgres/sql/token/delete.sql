@@ -1,0 +1,1 @@
+DELETE FROM updraft.token WHERE id = $1

@@ -1,0 +1,1 @@
+DELETE FROM updraft.token WHERE principal = $1

@@ -1,0 +1,1 @@
+UPDATE updraft.token SET last_used = $2 WHERE id = $1

@@ -1,1 +1,0 @@
-DELETE FROM updraft.permission WHERE role = $1

@@ -1,1 +1,0 @@
-DELETE FROM updraft.role WHERE name = $1

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM updraft.principal WHERE email = $1)
