@@ -96,7 +96,8 @@ def amend(document):
         for part in [parts["schemas"].get(schema, {}), *parts["schemas"].get(schema, {}).get("allOf", [])]:
             for name in NAMES:
                 part.get("properties", {}).get(name, {}).pop("minLength", None)
-    parts["schemas"]["TriggerRule"]["enum"] += RULES
+    rules = parts["schemas"]["TriggerRule"]["enum"]
+    rules += [rule for rule in RULES if rule not in rules]
     problem = {"description": "A problem.", "content": {PROBLEM: {"schema": error}}}
     for response in parts["responses"].values():
         response["content"] = problem["content"]
