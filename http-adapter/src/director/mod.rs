@@ -101,7 +101,7 @@ impl DirectorBuilder {
         self
     }
 
-    /// Who says what callers may do; by default the roles of [`crate::access::default_roles`].
+    /// Who says what callers may do; by default the roles of [`default_roles`](updraft_core::service::default_roles).
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         self.gate.authorizer = Arc::new(authorizer);
