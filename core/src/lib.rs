@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows HTTP, SQL, a file format or a process: storages, executors, operators and wire APIs stand beside
 //! this crate and know it alone. The arrows among its modules point downwards only:
-//! [`service`] → [`engine`] → {[`dag`], [`operator`], [`executor`], [`storage`]} → [`model`], with [`clock`], [`log`] and [`id`]
+//! [`service`] → [`engine`] → {[`dag`], [`schedule`], [`operator`], [`executor`], [`storage`]} → [`model`], with [`clock`], [`log`] and [`id`]
 //! as the ground under all of them.
 
 pub mod clock;
@@ -15,6 +15,7 @@ pub mod mask;
 pub mod model;
 pub mod operator;
 pub mod python;
+pub mod schedule;
 pub mod secret;
 pub mod service;
 pub mod storage;

@@ -37,7 +37,7 @@ pub use host::Host;
 pub use import_error::ImportError;
 pub use permission::{Action, DAG_PREFIX, DAG_RUN_PREFIX, Resource};
 pub use pool::{DEFAULT_POOL, Pool, PoolUsage};
-pub use schedule::{DatasetCondition, DatasetNode, Schedule};
+pub use schedule::{DataInterval, DatasetCondition, DatasetNode, NextRun, Schedule};
 pub use state::{RunState, StateSet, TaskState, UnknownState};
 pub use task::{OperatorRef, Task};
 pub use task_instance::{TaskInstance, TaskInstanceTry};

@@ -1,6 +1,34 @@
-//! When a DAG wants runs, as declared; timetables that act on it come later.
+//! When a DAG wants runs, as declared. What acts on it is a [`Timetable`](crate::schedule::Timetable).
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+/// Start and end of the data that a run covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DataInterval {
+    /// The first moment.
+    pub start: DateTime<Utc>,
+    /// The moment after the last; that of `start` for a run that stands for a moment alone.
+    pub end: DateTime<Utc>,
+}
+
+impl DataInterval {
+    /// The interval that is one moment.
+    pub fn exact(at: DateTime<Utc>) -> Self {
+        Self { start: at, end: at }
+    }
+}
+
+/// The next run that a schedule wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextRun {
+    /// The moment that it stands for.
+    pub logical_date: DateTime<Utc>,
+    /// The data that it covers.
+    pub data_interval: DataInterval,
+    /// The earliest moment at which it is created.
+    pub create_after: DateTime<Utc>,
+}
 
 /// A DAG's schedule, as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
