@@ -16,6 +16,7 @@ use updraft_core::log::{LogStore, MemoryLogs};
 use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{DagRun, Host, TaskEventLog};
 use updraft_core::operator::{CodeTasks, Operator, OperatorInfo, Registry, RenderTemplates, StorageTaskStore};
+use updraft_core::schedule::{Timetable, Timetables};
 use updraft_core::secret::{InvalidKey, Keyring};
 use updraft_core::service::{Actor, Service, ServiceError, Settings, TriggerRequest};
 use updraft_core::storage::{DagRegistration, Storage};
@@ -38,6 +39,7 @@ struct Inner {
     service: Service,
     registry: Arc<Registry>,
     code: Arc<CodeTasks>,
+    timetables: Arc<Timetables>,
     renderer: Option<Arc<dyn RenderTemplates>>,
     clock: Arc<dyn Clock>,
     ids: IdSource,
@@ -75,6 +77,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     ids: IdSource,
     dags: Vec<DagBuilder>,
+    timetables: Timetables,
     secret_keys: Result<Keyring, InvalidKey>,
     settings: BuilderSettings,
 }
@@ -91,6 +94,7 @@ impl Default for Builder {
             clock: Arc::new(SystemClock::new()),
             ids: IdSource::from_system(),
             dags: Vec::new(),
+            timetables: Timetables::default(),
             secret_keys: Ok(Keyring::default()),
             settings: BuilderSettings {
                 parallelism: 32,
@@ -119,6 +123,18 @@ impl Builder {
     #[must_use]
     pub fn logs(mut self, logs: Arc<dyn LogStore>) -> Self {
         self.logs = Some(logs);
+        self
+    }
+
+    /// Adds a timetable of the host's own under the import path by which DAGs declare it. It is made of the arguments of the
+    /// declaration, `{"args": […], "kwargs": {…}}`, and the DAG's zone.
+    #[must_use]
+    pub fn timetable(
+        mut self,
+        class: impl Into<String>,
+        make: impl Fn(&serde_json::Value, &str) -> Result<Arc<dyn Timetable>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.timetables.add(class, make);
         self
     }
 
@@ -308,6 +324,7 @@ impl Builder {
             service,
             registry: Arc::new(self.registry),
             code: Arc::new(code),
+            timetables: Arc::new(self.timetables),
             renderer: self.renderer,
             clock: self.clock,
             ids: self.ids,
@@ -523,6 +540,7 @@ impl Updraft {
                 code: Arc::clone(&inner.code),
                 queues: inner.settings.queues.clone(),
             }),
+            timetables: Arc::clone(&inner.timetables),
             clock: Arc::clone(&inner.clock),
             ids: inner.ids.clone(),
             status: inner.status.clone(),

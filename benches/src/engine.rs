@@ -326,6 +326,7 @@ impl Engine {
             storage: watched.clone(),
             executor: Arc::new(executor),
             runnable: Arc::new(Here(code)),
+            timetables: Arc::default(),
             clock: Arc::clone(&clock),
             ids: IdSource::from_system(),
             status: status.clone(),

@@ -10,7 +10,10 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use updraft_core::id::{DagVersionId, RunId};
 use updraft_core::model::{DagVersion, Host};
-use updraft_core::storage::{Batch, Change, Result, RunSnapshot, SchedulerSession, SchedulerStorage, Verdict};
+use updraft_core::storage::{
+    Batch, Change, DueSchedules, Result, RunSnapshot, ScheduleStep, ScheduleStorage, ScheduleVerdict, SchedulerSession,
+    SchedulerStorage, Verdict,
+};
 
 /// Passes everything on, and counts runs that end.
 #[derive(Debug)]
@@ -47,6 +50,22 @@ impl Watched {
     /// Waits until that many ends are durable.
     pub async fn all_ended(&self) {
         self.done.notified().await;
+    }
+}
+
+#[async_trait]
+impl ScheduleStorage for Watched {
+    async fn due_schedules(&self, now: DateTime<Utc>, versions: &[DagVersionId], limit: usize) -> Result<DueSchedules> {
+        self.inner.due_schedules(now, versions, limit).await
+    }
+
+    async fn advance_schedules(
+        &self,
+        session: &SchedulerSession,
+        now: DateTime<Utc>,
+        steps: Vec<ScheduleStep>,
+    ) -> Result<Vec<ScheduleVerdict>> {
+        self.inner.advance_schedules(session, now, steps).await
     }
 }
 

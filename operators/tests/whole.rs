@@ -74,6 +74,7 @@ impl World {
             storage: Arc::<MemoryStorage>::clone(&storage),
             executor: Arc::new(executor),
             runnable: Arc::new(All),
+            timetables: Arc::default(),
             clock,
             ids: IdSource::from_seed(1),
             status: SchedulerStatus::default(),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagId, DagVersionId, RunId, TaskId, TaskIx};
-use updraft_core::model::{AuditEntry, Dag, DagRecord, DagVersion};
+use updraft_core::model::{AuditEntry, Dag, DagRecord, DagVersion, DataInterval};
 use updraft_core::storage::{
     DagOrder, DagQuery, DagRegistration, DagStorage, Page, Result, StorageError, Subject, UNREPORTED,
 };
 
 use crate::MemoryStorage;
 use crate::list::{NoneLast, among, contains_like, may_read, page, sort};
+use crate::schedule::ScheduleEntry;
 use crate::state::State;
 
 /// Where a task's slots are counted.
@@ -64,6 +65,11 @@ pub(crate) struct DagEntry {
     pub(crate) running: u32,
     /// How many of its runs are queued and belong to a scheduler.
     pub(crate) claimed: u32,
+    /// How many of its runs have not ended.
+    pub(crate) active: u32,
+    /// What its scheduled and backfilled runs cover, by logical date.
+    pub(crate) automated: BTreeMap<DateTime<Utc>, DataInterval>,
+    pub(crate) schedule: ScheduleEntry,
 }
 
 impl DagEntry {
@@ -75,6 +81,8 @@ impl DagEntry {
             has_import_errors: !self.is_active && state.import_errors.contains_key(&self.newest.dag.fileloc),
             last_parsed_time: self.last_parsed_time,
             last_expired: self.last_expired,
+            next_run: self.schedule.next,
+            is_held: self.schedule.is_held,
         }
     }
 }
@@ -93,10 +101,14 @@ impl State {
         }
         let place = self.dag_places.get(&dag.dag_id).copied();
         if let Some(entry) = place.and_then(|place| self.dag_at_mut(place)) {
-            entry.is_active = true;
+            let was_active = std::mem::replace(&mut entry.is_active, true);
             entry.last_parsed_time = now;
             if entry.newest.content_hash == content_hash {
-                return entry.newest.view();
+                let version = entry.newest.view();
+                if let Some(place) = place.filter(|_| !was_active) {
+                    self.reconsider_schedule(place);
+                }
+                return version;
             }
         }
         renewed.push(Arc::clone(&dag));
@@ -126,8 +138,12 @@ impl State {
                 task_numbers: numbers,
                 running: 0,
                 claimed: 0,
+                active: 0,
+                automated: BTreeMap::new(),
+                schedule: ScheduleEntry::default(),
             }));
         }
+        self.reconsider_schedule(place.unwrap_or(self.dags.len() - 1));
         if let Some(place) = place {
             self.forget_versions(place);
         }
@@ -177,6 +193,7 @@ impl State {
             self.delete_run(run)?;
         }
         self.dag_places.remove(dag_id);
+        self.forget_schedule(place);
         let Some(entry) = self.dags.get_mut(place).and_then(Option::take) else {
             return Ok(());
         };
@@ -241,12 +258,14 @@ impl DagStorage for MemoryStorage {
         let mut unknown = BTreeSet::new();
         for id in dag_ids {
             let place = state.dag_places.get(id).copied();
-            match place.and_then(|place| state.dag_at_mut(place)) {
-                Some(dag) => {
-                    dag.is_active = true;
-                    dag.last_parsed_time = now;
-                }
-                None => drop(unknown.insert(id.clone())),
+            let Some((place, dag)) = place.and_then(|place| Some((place, state.dag_at_mut(place)?))) else {
+                unknown.insert(id.clone());
+                continue;
+            };
+            let was_active = std::mem::replace(&mut dag.is_active, true);
+            dag.last_parsed_time = now;
+            if !was_active {
+                state.reconsider_schedule(place);
             }
         }
         Ok(unknown.into_iter().collect())
@@ -296,8 +315,12 @@ impl DagStorage for MemoryStorage {
             let mut state = self.lock();
             for id in dag_ids {
                 let place = state.dag_places.get(id).copied();
-                if let Some(dag) = place.and_then(|place| state.dag_at_mut(place)) {
+                let Some(place) = place else { continue };
+                if let Some(dag) = state.dag_at_mut(place) {
                     dag.is_paused = is_paused;
+                }
+                if !is_paused {
+                    state.reconsider_schedule(place);
                 }
             }
             state.audit(now, audit);

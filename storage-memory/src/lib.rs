@@ -13,6 +13,7 @@ mod parsing_request;
 mod pool;
 mod role;
 mod run;
+mod schedule;
 mod scheduler;
 mod secret;
 mod state;

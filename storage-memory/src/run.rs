@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use updraft_core::id::{DagId, InstanceKey, RunId, SchedulerId, UNMAPPED};
-use updraft_core::model::{AuditEntry, DagRun, Note, RunState, TaskState};
+use updraft_core::model::{AuditEntry, DagRun, DataInterval, Note, RunState, RunType, TaskState};
 use updraft_core::storage::{
     Amendment, InstanceAmendment, NewRun, Page, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
@@ -60,7 +60,7 @@ impl Run {
 }
 
 impl State {
-    fn create_run(&mut self, now: DateTime<Utc>, new: NewRun) -> Result<DagRun> {
+    pub(crate) fn create_run(&mut self, now: DateTime<Utc>, new: NewRun) -> Result<DagRun> {
         let not_found = || StorageError::NotFound(Subject::DagVersion(new.dag_version.0));
         let version = Arc::clone(self.versions.get(&new.dag_version).ok_or_else(not_found)?);
         let dag_id = version.dag.dag_id.clone();
@@ -76,6 +76,10 @@ impl State {
         entry.by_date.insert(new.logical_date, id);
         entry.by_run_id.insert(new.run_id.clone(), id);
         entry.runs.insert(id);
+        if matches!(new.run_type, RunType::Scheduled | RunType::Backfill) {
+            let interval = DataInterval { start: new.data_interval_start, end: new.data_interval_end };
+            entry.automated.insert(new.logical_date, interval);
+        }
         let instances = version.dag.tasks.iter().map(|task| Instance::new(task.retries, now)).collect();
         let names =
             RunNames { run_id: new.run_id.clone(), logical_date: new.logical_date, version: Arc::clone(&version) };
@@ -232,6 +236,11 @@ impl State {
             dag.runs.remove(&id);
             dag.by_run_id.remove(&run.record.run_id);
             dag.by_date.remove(&run.record.logical_date);
+            if dag.automated.remove(&run.record.logical_date).is_some() {
+                self.reconsider_schedule(run.dag);
+            } else {
+                self.release_schedule(run.dag);
+            }
         }
         Ok(())
     }

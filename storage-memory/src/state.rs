@@ -41,6 +41,8 @@ pub(crate) struct State {
     /// By place; the places of deleted DAGs stay empty.
     pub(crate) dags: Vec<Option<DagEntry>>,
     pub(crate) dag_places: BTreeMap<DagId, usize>,
+    /// When schedules are to be looked at, by the places of their DAGs.
+    pub(crate) due_schedules: BTreeSet<(DateTime<Utc>, usize)>,
     pub(crate) versions: BTreeMap<DagVersionId, Arc<Version>>,
     pub(crate) version_serial: Serial,
     pub(crate) sources: BTreeMap<String, Arc<str>>,
@@ -71,6 +73,7 @@ impl State {
         Self {
             dags: Vec::new(),
             dag_places: BTreeMap::new(),
+            due_schedules: BTreeSet::new(),
             versions: BTreeMap::new(),
             version_serial: Serial::default(),
             sources: BTreeMap::new(),
@@ -155,8 +158,16 @@ impl State {
                 Some(count) => *count -= 1,
                 None => {}
             }
+            match (state.is_finished(), is_there) {
+                (true, _) => {}
+                (false, true) => dag.active += 1,
+                (false, false) => dag.active -= 1,
+            }
         }
         if state.is_finished() {
+            if is_there {
+                self.release_schedule(place);
+            }
             return;
         }
         let set = match owner {

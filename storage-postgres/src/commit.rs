@@ -142,8 +142,11 @@ impl PostgresStorage {
                 .await?;
         }
         transaction.commit().await?;
-        let ended = runs.iter().filter(|(_, run)| run.state.is_finished()).map(|(id, _)| *id);
-        self.inner.versions.forget_runs(ended);
+        let ended = || runs.iter().filter(|(_, run)| run.state.is_finished());
+        self.inner.versions.forget_runs(ended().map(|(id, _)| *id));
+        if ended().any(|(_, run)| run.dag_version.view.dag.schedule.is_timed()) {
+            self.inner.hints.note(News::SCHEDULES);
+        }
         if has_bumped {
             self.announce(News::CHANGES);
         }

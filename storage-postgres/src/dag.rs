@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use updraft_core::id::{DagId, DagVersionId};
-use updraft_core::model::{AuditEntry, DagRecord, DagVersion};
+use updraft_core::model::{AuditEntry, DagRecord, DagVersion, DataInterval, NextRun};
 use updraft_core::storage::{
     DagOrder, DagQuery, DagRegistration, DagStorage, Page, Result, StorageError, Subject, UNREPORTED,
 };
@@ -45,6 +45,19 @@ struct DagRow {
     has_import_errors: bool,
     last_parsed_time: DateTime<Utc>,
     last_expired: Option<DateTime<Utc>>,
+    next_run: Option<NextRun>,
+    is_held: bool,
+}
+
+fn read_next(row: &PgRow) -> sqlx::Result<Option<NextRun>> {
+    let date = |column| row.try_get::<Option<DateTime<Utc>>, _>(column);
+    let interval = date("next_dagrun_data_interval_start")?.zip(date("next_dagrun_data_interval_end")?);
+    let next = date("next_dagrun")?.zip(date("next_dagrun_create_after")?).zip(interval);
+    Ok(next.map(|((logical_date, create_after), (start, end))| NextRun {
+        logical_date,
+        data_interval: DataInterval { start, end },
+        create_after,
+    }))
 }
 
 fn read(row: &PgRow) -> sqlx::Result<DagRow> {
@@ -55,6 +68,8 @@ fn read(row: &PgRow) -> sqlx::Result<DagRow> {
         has_import_errors: row.try_get("has_import_errors")?,
         last_parsed_time: row.try_get("last_parsed_time")?,
         last_expired: row.try_get("last_expired")?,
+        next_run: read_next(row)?,
+        is_held: row.try_get("is_held")?,
     })
 }
 
@@ -100,6 +115,8 @@ impl PostgresStorage {
                 has_import_errors: row.has_import_errors,
                 last_parsed_time: row.last_parsed_time,
                 last_expired: row.last_expired,
+                next_run: row.next_run,
+                is_held: row.is_held,
             })
         };
         Ok(rows.iter().map(record).collect())

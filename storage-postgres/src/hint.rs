@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use updraft_core::id::DagVersionId;
 
 use crate::PostgresStorage;
+use crate::schedule::NothingDue;
 use crate::sql::sql;
 use crate::storage::Inner;
 
@@ -37,7 +38,9 @@ impl News {
     pub(crate) const LIMITS: Self = Self(8);
     /// Users, roles and tokens.
     pub(crate) const ACCESS: Self = Self(16);
-    const ALL: Self = Self(31);
+    /// Schedules that may be due.
+    pub(crate) const SCHEDULES: Self = Self(32);
+    const ALL: Self = Self(63);
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -48,7 +51,7 @@ impl News {
     }
 }
 
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 /// Hints that come and go.
 #[derive(Debug)]
@@ -92,6 +95,7 @@ struct Known {
     none_after: Option<(ReadAt, Option<DagVersionId>)>,
     /// The number of changes of access.
     access: Option<(ReadAt, i64)>,
+    nothing_due: Option<NothingDue>,
 }
 
 impl Hints {
@@ -111,11 +115,16 @@ impl Hints {
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever waits within the process.
-    fn tell(&self, news: News) {
+    /// Says that what was read may have changed, without waking anybody.
+    pub(crate) fn note(&self, news: News) {
         for kind in news.kinds() {
             self.generations[kind].fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Wakes whoever waits within the process.
+    fn tell(&self, news: News) {
+        self.note(news);
         self.count.send_modify(|count| *count += 1);
     }
 
@@ -128,7 +137,11 @@ impl Hints {
     }
 
     pub(crate) fn is_fresh(&self, news: News, read: ReadAt, time: Duration) -> bool {
-        self.generation(news) == read.generation && time.saturating_sub(read.time) < TRUSTED
+        self.is_fresh_for(news, read, time, TRUSTED)
+    }
+
+    pub(crate) fn is_fresh_for(&self, news: News, read: ReadAt, time: Duration, trusted: Duration) -> bool {
+        self.generation(news) == read.generation && time.saturating_sub(read.time) < trusted
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -167,6 +180,14 @@ impl Hints {
 
     pub(crate) fn learn_access(&self, read: ReadAt, version: i64) {
         self.known().access = Some((read, version));
+    }
+
+    pub(crate) fn known_nothing_due<T>(&self, ask: impl FnOnce(&NothingDue) -> Option<T>) -> Option<T> {
+        self.known().nothing_due.as_ref().and_then(ask)
+    }
+
+    pub(crate) fn learn_nothing_due(&self, nothing: NothingDue) {
+        self.known().nothing_due = Some(nothing);
     }
 
     /// The connection that listens, once nobody else has it.

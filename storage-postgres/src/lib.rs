@@ -30,6 +30,7 @@ mod registration;
 mod role;
 mod room;
 mod run_write;
+mod schedule;
 mod scheduler;
 mod secret;
 mod settings;

@@ -271,6 +271,7 @@ async fn renew(
         .bind(tags.map_err(|error| StorageError::Internal(Box::new(error)))?)
         .bind(column(new, |dag| i64::from(dag.max_active_runs)))
         .bind(column(new, |dag| i64::from(dag.max_active_tasks)))
+        .bind(column(new, |dag| dag.schedule.is_timed()))
         .execute(connection)
         .await
         .map_err(storage_error)?;

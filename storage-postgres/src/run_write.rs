@@ -22,19 +22,26 @@ use crate::sql::{Schema, sql};
 use crate::version::Version;
 
 /// What became of each run to be created, in the order given.
-type Created = Vec<Result<DagRun>>;
+pub(crate) type Created = Vec<Result<DagRun>>;
 
 /// The session that new runs may belong to at once.
 #[derive(Clone)]
-struct Heir {
+pub(crate) struct Heir {
     session: SchedulerSession,
     versions: Vec<DagVersionId>,
 }
 
 /// Makes sure that a scheduler asks for runs that became its own while the answer was lost.
-struct Handover<'a> {
+pub(crate) struct Handover<'a> {
     storage: &'a PostgresStorage,
     session: Option<SchedulerSession>,
+}
+
+impl Handover<'_> {
+    /// The answer has come.
+    pub(crate) fn done(mut self) -> Option<SchedulerSession> {
+        self.session.take()
+    }
 }
 
 impl Drop for Handover<'_> {
@@ -53,11 +60,9 @@ impl PostgresStorage {
             let mut transaction = self.begin_write().await?;
             match self.create_in(&mut transaction, now, &runs, heir.as_ref()).await {
                 Ok((created, versions)) => {
-                    let mut handover =
-                        Handover { storage: self, session: heir.as_ref().map(|heir| heir.session.clone()) };
+                    let handover = self.handover(heir.as_ref());
                     transaction.commit().await.map_err(storage_error)?;
-                    let session = handover.session.take();
-                    self.hand_over(session, &created, &versions);
+                    self.hand_over(handover.done(), &created, &versions);
                     return Ok(created);
                 }
                 Err(Failure::Database(error)) if is_collision(&error, collisions) => {
@@ -108,7 +113,7 @@ impl PostgresStorage {
     }
 
     /// The scheduler of this process, if there is just one.
-    fn heir(&self) -> Option<Heir> {
+    pub(crate) fn heir(&self) -> Option<Heir> {
         if !self.inner.own_triggers {
             return None;
         }
@@ -118,8 +123,17 @@ impl PostgresStorage {
         Some(Heir { session, versions: known.versions.clone() })
     }
 
+    pub(crate) fn handover(&self, heir: Option<&Heir>) -> Handover<'_> {
+        Handover { storage: self, session: heir.map(|heir| heir.session.clone()) }
+    }
+
     /// Tells the schedulers: the own one has its runs already.
-    fn hand_over(&self, session: Option<SchedulerSession>, created: &Created, versions: &BTreeMap<i64, Arc<Version>>) {
+    pub(crate) fn hand_over(
+        &self,
+        session: Option<SchedulerSession>,
+        created: &Created,
+        versions: &BTreeMap<i64, Arc<Version>>,
+    ) {
         let mut own = Vec::new();
         let mut is_news = false;
         for run in created.iter().flatten() {
@@ -142,7 +156,7 @@ impl PostgresStorage {
         }
     }
 
-    async fn create_in(
+    pub(crate) async fn create_in(
         &self,
         connection: &mut PgConnection,
         now: DateTime<Utc>,
@@ -221,7 +235,7 @@ impl PostgresStorage {
             match self.amend_in(&mut transaction, now, &amendments, audit.clone()).await {
                 Ok(amended) => {
                     transaction.commit().await.map_err(storage_error)?;
-                    self.announce(News::CHANGES.and(News::RUNS));
+                    self.announce(News::CHANGES.and(News::RUNS).and(News::SCHEDULES));
                     return Ok(amended);
                 }
                 Err(Failure::Database(error)) if is_collision(&error, collisions) => {
@@ -307,7 +321,7 @@ impl PostgresStorage {
             match deleted.await {
                 Ok(()) => {
                     transaction.commit().await.map_err(storage_error)?;
-                    self.announce(News::CHANGES.and(News::RUNS));
+                    self.announce(News::CHANGES.and(News::RUNS).and(News::SCHEDULES));
                     return Ok(());
                 }
                 Err(Failure::Database(error)) if is_collision(&error, collisions) => {
@@ -329,7 +343,9 @@ pub(crate) async fn delete_runs(
     schema: &Schema,
     runs: &[i64],
 ) -> Result<u64, sqlx::Error> {
-    for text in [sql!("dag_run/lock"), sql!("dag_run/tell_followers"), sql!("dag_run/keep_names")] {
+    for text in
+        [sql!("dag_run/lock"), sql!("dag_run/tell_followers"), sql!("dag_run/keep_names"), sql!("schedule/reconsider")]
+    {
         sqlx::query(schema.sql(text)).bind(runs).execute(&mut *connection).await?;
     }
     let deleted = sqlx::query(schema.sql(sql!("dag_run/delete"))).bind(runs).execute(&mut *connection).await?;

@@ -33,6 +33,7 @@ const PARTS: &[(&str, &str)] = &[
     ("runs", sql!("part/runs")),
     ("size", sql!("part/size")),
     ("tasks", sql!("part/tasks")),
+    ("unfinished", sql!("part/unfinished")),
     ("values", sql!("part/values")),
 ];
 

@@ -44,6 +44,23 @@ impl Stuttering {
 }
 
 #[async_trait]
+impl ScheduleStorage for Stuttering {
+    async fn due_schedules(&self, now: DateTime<Utc>, versions: &[DagVersionId], limit: usize) -> Result<DueSchedules> {
+        self.before().await?;
+        self.after(self.inner.due_schedules(now, versions, limit).await).await
+    }
+    async fn advance_schedules(
+        &self,
+        session: &SchedulerSession,
+        now: DateTime<Utc>,
+        steps: Vec<ScheduleStep>,
+    ) -> Result<Vec<ScheduleVerdict>> {
+        self.before().await?;
+        self.after(self.inner.advance_schedules(session, now, steps).await).await
+    }
+}
+
+#[async_trait]
 impl SchedulerStorage for Stuttering {
     async fn now(&self) -> Result<DateTime<Utc>> {
         self.before().await?;

@@ -162,6 +162,7 @@ impl World {
                 }),
                 executor: Arc::new(executor),
                 runnable: Arc::new(Everything),
+                timetables: Arc::default(),
                 clock: Arc::new(self.clock.clone()),
                 ids: IdSource::from_seed(self.dice.below(u64::MAX)),
                 status: SchedulerStatus::default(),

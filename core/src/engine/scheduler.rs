@@ -2,6 +2,7 @@
 
 mod admission;
 mod machines;
+mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -16,12 +17,14 @@ use futures_util::future::{self, Either, FusedFuture, FutureExt};
 
 use self::admission::Admissions;
 use self::machines::Machines;
+use self::schedules::Schedules;
 use super::{EngineError, Plan, SchedulerState, SchedulerStatus};
 use crate::clock::{Clock, Sleep};
 use crate::executor::{Executor, ExecutorEvent};
 use crate::id::{DagVersionId, IdSource, InstanceKey, RunId};
 use crate::model::{DagVersion, Host, TaskEventLog};
 use crate::operator::CancelReason;
+use crate::schedule::Timetables;
 use crate::storage::{Batch, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Transition, Verdict};
 
 /// Which versions of DAGs a scheduler can run.
@@ -39,6 +42,8 @@ pub struct SchedulerParts {
     pub executor: Arc<dyn Executor>,
     /// Which DAGs can run here.
     pub runnable: Arc<dyn Runnable>,
+    /// What schedules mean.
+    pub timetables: Arc<Timetables>,
     /// Timers. The wall clock is the storage's.
     pub clock: Arc<dyn Clock>,
     /// Ids.
@@ -98,6 +103,7 @@ pub struct Scheduler {
     plans: BTreeMap<DagVersionId, Arc<Plan>>,
     /// The newest version that was looked at.
     newest_version: Option<DagVersionId>,
+    schedules: Schedules,
     machines: Machines,
     admissions: Admissions,
     /// Transitions to be written, in order.
@@ -168,6 +174,7 @@ impl Scheduler {
         let scheduler = Self {
             admissions: Admissions::default(),
             machines: Machines::default(),
+            schedules: Schedules::default(),
             sequence: 0,
             plans: BTreeMap::new(),
             newest_version: None,
@@ -208,7 +215,7 @@ impl Scheduler {
                 waits.announcement = storage.announcement(seen);
                 poll_now = true;
             }
-            if poll_now || monotonic >= next_poll {
+            if poll_now || monotonic >= next_poll || self.schedules.are_due(self.now()) {
                 self.poll().await?;
                 next_poll = monotonic + self.settings.poll_interval;
                 poll_now = false;
@@ -242,6 +249,7 @@ impl Scheduler {
     fn begin_to_stop(&mut self, patience: Duration) -> Duration {
         self.is_stopping = true;
         self.may_claim_more = false;
+        self.schedules = Schedules::default();
         self.parts.status.set(SchedulerState::Stopping);
         self.parts.clock.monotonic().saturating_add(patience)
     }
@@ -320,11 +328,42 @@ impl Scheduler {
             self.admissions.set_pools(&pools);
         }
         self.admissions.unpark_all();
+        self.create_scheduled().await?;
         self.claim().await?;
         // Runs that could not start for lack of room are read and tried again.
         let held = self.machines.take_held();
         self.reload(&held).await?;
         self.show_scheduled();
+        Ok(())
+    }
+
+    /// Creates the runs that schedules want by now.
+    async fn create_scheduled(&mut self) -> Result<(), EngineError> {
+        const AT_A_TIME: usize = 1000;
+        // Enough for a DAG to begin to catch up; what is left follows with the next round of the loop.
+        const ROUNDS: usize = 4;
+        if self.schedules.is_empty() {
+            return Ok(());
+        }
+        let versions = self.schedules.versions();
+        for _ in 0..ROUNDS {
+            let now = self.now();
+            let found =
+                self.retry(|scheduler| scheduler.parts.storage.due_schedules(now, &versions, AT_A_TIME)).await?;
+            self.schedules.next_due = found.next_due;
+            let ids = &self.parts.ids;
+            let steps: Vec<_> = found.due.iter().filter_map(|due| self.schedules.step(due, now, ids)).collect();
+            if steps.is_empty() {
+                return Ok(());
+            }
+            let verdicts = self
+                .retry(|scheduler| scheduler.parts.storage.advance_schedules(&scheduler.session, now, steps.clone()))
+                .await?;
+            for (step, verdict) in steps.iter().zip(&verdicts) {
+                self.schedules.act(step, verdict);
+            }
+        }
+        self.schedules.next_due = Some(self.now());
         Ok(())
     }
 
@@ -369,6 +408,7 @@ impl Scheduler {
                 if self.parts.runnable.can_run(version) {
                     let plan = Arc::new(Plan::new(version));
                     self.admissions.add_plan(&plan);
+                    self.schedules.add_plan(&plan, &self.parts.timetables);
                     self.plans.insert(version.id, plan);
                 }
             }
@@ -462,7 +502,11 @@ impl Scheduler {
         if !acted.admitted.is_empty() {
             self.parts.executor.start(acted.admitted);
         }
-        self.may_claim_more |= acted.run_ended && !self.is_stopping;
+        self.may_claim_more |= !acted.ended.is_empty() && !self.is_stopping;
+        let now = self.now();
+        for version in acted.ended {
+            self.schedules.run_ended(version, now);
+        }
         let stale: Vec<_> = acted.stale.into_iter().collect();
         self.reload(&stale).await
     }
@@ -476,7 +520,8 @@ impl Scheduler {
 
     /// When, by the monotonic clock, something is to be done without anything happening.
     fn next_wake(&self, next_poll: Duration) -> Duration {
-        let timer = self.machines.next_timer().map(|due| {
+        let first = [self.machines.next_timer(), self.schedules.next_due].into_iter().flatten().min();
+        let timer = first.map(|due| {
             let wait = (due - self.now()).to_std().unwrap_or(Duration::ZERO);
             // Rounded up: a timer must be due once the loop wakes for it.
             self.parts.clock.monotonic() + wait + Duration::from_micros(1)

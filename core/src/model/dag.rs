@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Schedule, Task};
+use super::{NextRun, Schedule, Task};
 use crate::id::{DagId, DagVersionId, TaskId, TaskIx};
 
 /// A parameter of a DAG or task: a default value and the JSON Schema that values must satisfy.
@@ -204,6 +204,10 @@ pub struct DagRecord {
     pub last_parsed_time: DateTime<Utc>,
     /// When anybody last said that it exists no longer.
     pub last_expired: Option<DateTime<Utc>>,
+    /// The next run of its schedule, as far as a scheduler has planned it.
+    pub next_run: Option<NextRun>,
+    /// Whether its schedule is held because as many runs as allowed have not ended; `next_run` is its last one then.
+    pub is_held: bool,
 }
 
 impl DagRecord {

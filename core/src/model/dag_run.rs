@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -38,6 +38,14 @@ impl RunType {
             Self::Manual => "manual",
             Self::DatasetTriggered => "dataset_triggered",
         }
+    }
+
+    /// The text id of a run of this type (Airflow 2.11, `utils/types.py`): microseconds only where there are any, and the offset
+    /// that the date is given with.
+    pub fn run_id(self, logical_date: DateTime<FixedOffset>) -> String {
+        let has_micros = logical_date.timestamp_subsec_micros() > 0;
+        let format = if has_micros { SecondsFormat::Micros } else { SecondsFormat::Secs };
+        format!("{self}__{}", logical_date.to_rfc3339_opts(format, false))
     }
 
     /// The type whose prefix `run_id` has; [`RunType::Manual`] if none.
@@ -117,4 +125,17 @@ pub struct DagRun {
     pub owner: Option<SchedulerId>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_keep_the_offset_of_the_date() {
+        let date = DateTime::parse_from_rfc3339("2024-03-02T02:00:00+02:00").unwrap();
+        assert_eq!(RunType::Manual.run_id(date), "manual__2024-03-02T02:00:00+02:00");
+        let date = DateTime::parse_from_rfc3339("2024-03-03T01:02:03.5Z").unwrap();
+        assert_eq!(RunType::DatasetTriggered.run_id(date), "dataset_triggered__2024-03-03T01:02:03.500000+00:00");
+    }
 }

@@ -78,6 +78,13 @@ pub enum Schedule {
     },
 }
 
+impl Schedule {
+    /// Whether it makes runs by time.
+    pub fn is_timed(&self) -> bool {
+        !matches!(self, Self::None | Self::Datasets { .. })
+    }
+}
+
 /// A condition over datasets. It is kept flat, as a list of nodes in postfix order, because trees of any depth may be
 /// declared.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

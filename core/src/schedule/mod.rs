@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::model::{DataInterval, NextRun, Schedule};
+use crate::model::{Dag, DataInterval, NextRun, Schedule};
 
 /// What bounds the runs of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,16 @@ pub struct Restriction {
     pub latest: Option<DateTime<Utc>>,
     /// Whether missed intervals are made up for.
     pub catchup: bool,
+}
+
+impl Restriction {
+    /// What bounds the runs of a DAG: the earliest start of it and its tasks, and the latest end if all of them have one
+    /// (Airflow 2.11, `models/dag.py`, `_time_restriction`).
+    pub fn of(dag: &Dag) -> Self {
+        let starts = dag.tasks.iter().map(|task| task.start_date).chain([dag.start_date]).flatten();
+        let ends: Option<Vec<_>> = dag.tasks.iter().map(|task| task.end_date).chain([dag.end_date]).collect();
+        Self { earliest: starts.min(), latest: ends.and_then(|ends| ends.into_iter().max()), catchup: dag.catchup }
+    }
 }
 
 /// Decides when a DAG has runs (Airflow 2.11, `timetables/base.py`). Own ones are added to [`Timetables`] by name.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, FixedOffset, SecondsFormat, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, FixedOffset, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -387,7 +387,7 @@ fn check_run_id(run_id: &str) -> Result<()> {
 fn new_run(trigger: &CheckedTrigger<'_>) -> NewRun {
     let CheckedTrigger { dag, request, actor, uid, logical_date, .. } = trigger;
     let run_id = match request.run_id.as_deref() {
-        None | Some("") => format!("{}__{}", RunType::Manual, isoformat(*logical_date)),
+        None | Some("") => RunType::Manual.run_id(*logical_date),
         Some(run_id) => run_id.to_owned(),
     };
     let date = logical_date.to_utc();
@@ -410,12 +410,6 @@ fn new_run(trigger: &CheckedTrigger<'_>) -> NewRun {
     }
 }
 
-/// A date as ids of runs hold it: microseconds where there are any, and the offset that it was given with.
-fn isoformat(date: DateTime<FixedOffset>) -> String {
-    let format = if date.timestamp_subsec_micros() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
-    date.to_rfc3339_opts(format, false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,13 +428,5 @@ mod tests {
         }
         assert_eq!(text(&"r".repeat(250)), None);
         assert!(text(&"r".repeat(251)).is_some());
-    }
-
-    #[test]
-    fn generated_ids_keep_the_offset_of_the_date() {
-        let date = DateTime::parse_from_rfc3339("2024-03-02T02:00:00+02:00").unwrap();
-        assert_eq!(isoformat(date), "2024-03-02T02:00:00+02:00");
-        let date = DateTime::parse_from_rfc3339("2024-03-03T01:02:03.5Z").unwrap();
-        assert_eq!(isoformat(date), "2024-03-03T01:02:03.500000+00:00");
     }
 }

@@ -18,6 +18,7 @@ mod parsing_request;
 mod pool;
 mod role;
 mod run;
+mod schedule;
 mod scheduler;
 mod secret;
 mod task_instance;
@@ -45,6 +46,7 @@ pub use parsing_request::ParsingRequestStorage;
 pub use pool::{PoolOrder, PoolStorage, PoolUpdate};
 pub use role::{RoleOrder, RoleStorage, RoleUpdate};
 pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
+pub use schedule::{DueSchedule, DueSchedules, ScheduleStep, ScheduleStorage, ScheduleVerdict, ScheduledRun};
 pub use scheduler::{
     Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage,
     Transition, Verdict,

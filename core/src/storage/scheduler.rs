@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::Result;
+use super::{Result, ScheduleStorage};
 use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
 use crate::model::{AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, RunState, TaskEventLog, TaskState};
 use crate::operator::SkipDownstream;
@@ -178,7 +178,7 @@ pub enum Verdict {
 
 /// What schedulers do.
 #[async_trait]
-pub trait SchedulerStorage: Debug + Send + Sync {
+pub trait SchedulerStorage: ScheduleStorage + Debug + Send + Sync {
     /// The storage's wall clock: the only one that schedulers and services go by.
     async fn now(&self) -> Result<DateTime<Utc>>;
 

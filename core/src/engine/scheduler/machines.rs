@@ -57,7 +57,8 @@ pub(super) struct Machines {
 pub(super) struct Acted {
     pub(super) admitted: Vec<Attempt>,
     pub(super) stale: BTreeSet<RunId>,
-    pub(super) run_ended: bool,
+    /// The versions of the runs that have ended.
+    pub(super) ended: Vec<DagVersionId>,
 }
 
 impl Machines {
@@ -452,8 +453,7 @@ impl Machines {
                 (Change::Ended(ended), Verdict::Done) => self.close(ended.token, admissions),
                 (Change::Release(token), Verdict::Done) => self.close(token, admissions),
                 (Change::EndRun(_), Verdict::Done) => {
-                    self.runs.remove(&run);
-                    acted.run_ended = true;
+                    acted.ended.extend(self.runs.remove(&run).map(|owned| owned.machine.plan().version()));
                 }
                 (Change::StartRun, Verdict::NoRoom(_)) => {
                     self.held.insert(run);

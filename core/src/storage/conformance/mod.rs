@@ -19,6 +19,7 @@ mod naive;
 mod parsing_request;
 mod pool;
 mod run;
+mod schedule;
 mod secret;
 mod setting;
 mod task_instance;
@@ -233,6 +234,13 @@ properties! {
         dataset_queries_agree_with_a_naive_filter
         dataset_event_queries_agree_with_a_naive_filter
     ;
+    schedule:
+        schedules_are_planned_and_make_runs
+        schedules_meet_runs_that_exist
+        schedules_wait_for_room
+        schedules_heed_pauses_and_deletions
+        a_run_is_scheduled_once
+    ;
     dag_warning:
         pools_that_do_not_exist_are_warned_of
     ;
@@ -289,6 +297,7 @@ mod tests {
             include_str!("parsing_request.rs"),
             include_str!("pool.rs"),
             include_str!("dataset.rs"),
+            include_str!("schedule.rs"),
             include_str!("dag_warning.rs"),
             include_str!("event_log.rs"),
             include_str!("secret.rs"),

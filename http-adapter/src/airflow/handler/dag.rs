@@ -189,6 +189,7 @@ fn show(record: &DagRecord) -> Map<String, Value> {
     let dag = record.dag();
     let is_limited = |task: &Task| task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some();
     let tags: Vec<_> = dag.tags.iter().map(|tag| json!({"name": tag})).collect();
+    let next = record.next_run;
     object(json!({
         "dag_id": dag.dag_id.as_str(),
         "dag_display_name": dag.display_name(),
@@ -207,11 +208,10 @@ fn show(record: &DagRecord) -> Map<String, Value> {
         "max_active_runs": dag.max_active_runs,
         "max_active_tasks": dag.max_active_tasks,
         "max_consecutive_failed_dag_runs": dag.max_consecutive_failed_dag_runs,
-        // Null for DAGs that no schedule runs.
-        "next_dagrun": null,
-        "next_dagrun_create_after": null,
-        "next_dagrun_data_interval_end": null,
-        "next_dagrun_data_interval_start": null,
+        "next_dagrun": date::show_option(next.map(|next| next.logical_date)),
+        "next_dagrun_create_after": date::show_option(next.filter(|_| !record.is_held).map(|next| next.create_after)),
+        "next_dagrun_data_interval_end": date::show_option(next.map(|next| next.data_interval.end)),
+        "next_dagrun_data_interval_start": date::show_option(next.map(|next| next.data_interval.start)),
         "owners": owners(&dag.owners()),
         "pickle_id": null,
         "root_dag_id": null,

@@ -1,0 +1,1 @@
+SELECT d.id, /* unfinished */ FROM unnest($1::int[]) AS d (id)
