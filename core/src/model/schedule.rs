@@ -30,6 +30,13 @@ pub struct NextRun {
     pub create_after: DateTime<Utc>,
 }
 
+impl NextRun {
+    /// The run for an interval, which is named by its start and created at its end.
+    pub fn interval(data_interval: DataInterval) -> Self {
+        Self { logical_date: data_interval.start, data_interval, create_after: data_interval.end }
+    }
+}
+
 /// A DAG's schedule, as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -1,12 +1,31 @@
 //! Timetables: what makes runs of a schedule. Pure functions of (timetable, last interval, now).
 
+mod arguments;
+mod cron;
+mod cron_text;
+mod delta;
+mod events;
+mod interval;
+mod recurrence;
+mod relative;
+mod simple;
+mod trigger;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use self::arguments::Arguments;
+use self::delta::Delta;
+use self::events::Events;
+use self::interval::DataIntervals;
+use self::recurrence::Ticks;
+use self::relative::RelativeDelta;
+use self::simple::{Continuous, DatasetOrTime, DatasetTriggered, Never, Once};
+use self::trigger::{MultipleTriggers, Triggers};
 use crate::model::{Dag, DataInterval, NextRun, Schedule};
 
 /// What bounds the runs of a schedule.
@@ -21,12 +40,17 @@ pub struct Restriction {
 }
 
 impl Restriction {
-    /// What bounds the runs of a DAG: the earliest start of it and its tasks, and the latest end if all of them have one
-    /// (Airflow 2.11, `models/dag.py`, `_time_restriction`).
+    /// What a DAG and its tasks say (Airflow 2.11, `DAG._time_restriction`): the earliest start date of all, and the latest
+    /// end date of all if each task has one, else the DAG's own.
     pub fn of(dag: &Dag) -> Self {
-        let starts = dag.tasks.iter().map(|task| task.start_date).chain([dag.start_date]).flatten();
-        let ends: Option<Vec<_>> = dag.tasks.iter().map(|task| task.end_date).chain([dag.end_date]).collect();
-        Self { earliest: starts.min(), latest: ends.and_then(|ends| ends.into_iter().max()), catchup: dag.catchup }
+        let starts = dag.tasks.iter().filter_map(|task| task.start_date);
+        let all_end = dag.tasks.iter().all(|task| task.end_date.is_some());
+        let ends = dag.tasks.iter().filter(|_| all_end).filter_map(|task| task.end_date);
+        Self {
+            earliest: starts.chain(dag.start_date).min(),
+            latest: ends.chain(dag.end_date).max(),
+            catchup: dag.catchup,
+        }
     }
 }
 
@@ -83,12 +107,115 @@ impl Timetables {
         self.own.insert(class.into(), Arc::new(make));
     }
 
-    /// The timetable of a schedule.
+    /// The timetable of a schedule, on the wall clock of a zone where that matters.
     ///
     /// # Errors
     /// What is wrong with the schedule, or that nobody knows its class.
     pub fn timetable(&self, schedule: &Schedule, timezone: &str) -> Result<Arc<dyn Timetable>, String> {
-        let _ = (schedule, timezone);
-        Err("not built yet".into())
+        match schedule {
+            Schedule::DatasetOrTime { timetable, .. } => match timetable.as_ref() {
+                Schedule::Datasets { .. } | Schedule::DatasetOrTime { .. } => {
+                    Err("timetables of datasets cannot be nested".into())
+                }
+                timetable => Ok(Arc::new(DatasetOrTime(self.by_time(timetable, timezone)?))),
+            },
+            schedule => self.by_time(schedule, timezone),
+        }
     }
+
+    fn by_time(&self, schedule: &Schedule, timezone: &str) -> Result<Arc<dyn Timetable>, String> {
+        Ok(match schedule {
+            Schedule::None => Arc::new(Never),
+            Schedule::Once => Arc::new(Once),
+            Schedule::Continuous => Arc::new(Continuous),
+            Schedule::Datasets { .. } => Arc::new(DatasetTriggered),
+            Schedule::Cron { expression } => {
+                Arc::new(DataIntervals(Ticks::new(expression, arguments::zone(timezone)?)?))
+            }
+            Schedule::TimeDelta { microseconds } => {
+                positive_intervals(Delta::Fixed(TimeDelta::microseconds(*microseconds)))?
+            }
+            Schedule::RelativeDelta { fields } => positive_intervals(Delta::Relative(RelativeDelta::new(fields)?))?,
+            Schedule::DatasetOrTime { .. } => return Err("timetables of datasets cannot be nested".into()),
+            Schedule::Timetable { class, arguments } => match self.own.get(class) {
+                Some(make) => make(arguments, timezone)?,
+                None => airflows(class, arguments)?,
+            },
+        })
+    }
+}
+
+fn positive_intervals(delta: Delta) -> Result<Arc<dyn Timetable>, String> {
+    delta.check_positive()?;
+    Ok(Arc::new(DataIntervals(delta)))
+}
+
+/// Airflow's timetables, by the last part of their import path; anything else is unknown.
+fn airflows(class: &str, declared: &Value) -> Result<Arc<dyn Timetable>, String> {
+    let unknown = || format!("no timetable is registered as '{class}'");
+    let name = match class.rsplit_once('.') {
+        Some((path, name)) if path.starts_with("airflow.") => name,
+        Some(_) => return Err(unknown()),
+        None => class,
+    };
+    let mut arguments = Arguments::new(name, declared)?;
+    let none = || Delta::Fixed(TimeDelta::zero());
+    let timetable: Arc<dyn Timetable> = match name {
+        "NullTimetable" => Arc::new(Never),
+        "OnceTimetable" => Arc::new(Once),
+        "ContinuousTimetable" => Arc::new(Continuous),
+        "CronDataIntervalTimetable" => {
+            let cron = arguments.next("cron")?;
+            let zone = arguments.next("timezone")?;
+            Arc::new(DataIntervals(Ticks::new(&arguments.text("cron", cron)?, arguments.zone(zone)?)?))
+        }
+        "DeltaDataIntervalTimetable" => {
+            let delta = arguments.next("delta")?;
+            positive_intervals(arguments.delta("delta", delta)?)?
+        }
+        "CronTriggerTimetable" => {
+            let cron = arguments.next("cron")?;
+            let (zone, interval) = (arguments.named("timezone"), arguments.named("interval"));
+            let interval = interval.map(|interval| arguments.delta("interval", Some(interval))).transpose()?;
+            let recurrence = Ticks::new(&arguments.text("cron", cron)?, arguments.zone(zone)?)?;
+            Arc::new(Triggers { recurrence, interval: interval.unwrap_or_else(none) })
+        }
+        "MultipleCronTriggerTimetable" => {
+            let (zone, interval) = (arguments.named("timezone"), arguments.named("interval"));
+            let zone = arguments.zone(zone)?;
+            let interval = interval.map(|interval| arguments.delta("interval", Some(interval))).transpose()?;
+            let mut all = Vec::new();
+            for cron in arguments.rest() {
+                let recurrence = Ticks::new(&arguments.text("crons", Some(cron))?, zone)?;
+                all.push(Triggers { recurrence, interval: interval.clone().unwrap_or_else(none) });
+            }
+            if all.is_empty() {
+                return Err(arguments.missing("crons"));
+            }
+            Arc::new(MultipleTriggers(all))
+        }
+        "DeltaTriggerTimetable" => {
+            let delta = arguments.next("delta")?;
+            let recurrence = arguments.delta("delta", delta)?;
+            recurrence.check_positive()?;
+            let interval = arguments.named("interval");
+            let interval = interval.map(|interval| arguments.delta("interval", Some(interval))).transpose()?;
+            Arc::new(Triggers { recurrence, interval: interval.unwrap_or_else(none) })
+        }
+        "EventsTimetable" => {
+            let dates = arguments.next("event_dates")?;
+            let (restrict, presorted) = (arguments.next("restrict_to_events")?, arguments.next("presorted")?);
+            let description = arguments.next("description")?.filter(|text| !text.is_null());
+            let mut dates = arguments.dates("event_dates", dates)?;
+            if !arguments.flag("presorted", presorted)? {
+                dates.sort();
+            }
+            let restrict_to_events = arguments.flag("restrict_to_events", restrict)?;
+            let description = description.map(|text| arguments.text("description", Some(text))).transpose()?;
+            Arc::new(Events { dates, restrict_to_events, description })
+        }
+        _ => return Err(unknown()),
+    };
+    arguments.finish()?;
+    Ok(timetable)
 }

@@ -9,7 +9,6 @@ mod call;
 pub(crate) mod check;
 mod config;
 mod cors;
-mod cron;
 pub(crate) mod date;
 mod document;
 pub(crate) mod envelope;

@@ -1,10 +1,11 @@
 //! Schedules as Airflow shows them.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 use updraft_core::model::{DatasetCondition, DatasetNode, Schedule};
-
-use super::cron;
+use updraft_core::schedule::{Timetable, Timetables};
 
 /// The units of a `relativedelta` that are null unless they are set.
 const ABSOLUTE: [&str; 7] = ["year", "month", "day", "hour", "minute", "second", "microsecond"];
@@ -26,21 +27,7 @@ pub(super) fn schedule_interval(schedule: &Schedule) -> Value {
 
 /// `timetable_description`.
 pub(super) fn description(schedule: &Schedule) -> String {
-    match schedule {
-        Schedule::None => "Never, external triggers only".to_owned(),
-        Schedule::Cron { expression } => cron::describe(preset(expression)),
-        Schedule::Once => "Once, as soon as possible".to_owned(),
-        Schedule::Continuous => "As frequently as possible, but only one run at a time.".to_owned(),
-        Schedule::Datasets { .. } => "Triggered by datasets".to_owned(),
-        Schedule::DatasetOrTime { timetable, .. } => match timetable.as_ref() {
-            Schedule::DatasetOrTime { .. } => "Triggered by datasets".to_owned(),
-            timetable => format!("Triggered by datasets or {}", description(timetable)),
-        },
-        Schedule::Timetable { class, arguments } if is_cron(class) => {
-            first_argument(arguments, "cron").map(|text| cron::describe(preset(text))).unwrap_or_default()
-        }
-        _ => String::new(),
-    }
+    timetable(schedule).map(|timetable| timetable.description()).unwrap_or_default()
 }
 
 /// `dataset_expression`.
@@ -87,50 +74,18 @@ fn expression(text: &str) -> Value {
 
 /// A timetable in a word.
 fn summary(schedule: &Schedule) -> String {
-    match schedule {
-        Schedule::Cron { expression } => expression.clone(),
-        Schedule::Once => "@once".to_owned(),
-        Schedule::Continuous => "@continuous".to_owned(),
-        Schedule::Datasets { .. } => "Dataset".to_owned(),
-        Schedule::DatasetOrTime { timetable, .. } => match timetable.as_ref() {
-            Schedule::Cron { expression } => format!("Dataset or {}", preset(expression)),
-            Schedule::Timetable { class, arguments } => format!("Dataset or {}", timetable_summary(class, arguments)),
-            _ => "Dataset".to_owned(),
-        },
-        Schedule::Timetable { class, arguments } => timetable_summary(class, arguments),
+    match (schedule, timetable(schedule)) {
+        // As written: a preset stays one.
+        (Schedule::Cron { expression }, _) => expression.clone(),
+        (_, Some(timetable)) => timetable.summary(),
+        (Schedule::Timetable { class, .. }, None) => class.rsplit('.').next().unwrap_or_default().to_owned(),
         _ => "None".to_owned(),
     }
 }
 
-fn timetable_summary(class: &str, arguments: &Value) -> String {
-    let name = class.rsplit_once('.').map_or(class, |(_, name)| name);
-    match first_argument(arguments, "cron").filter(|_| is_cron(class)) {
-        Some(expression) => preset(expression).to_owned(),
-        None => name.to_owned(),
-    }
-}
-
-fn is_cron(class: &str) -> bool {
-    class.ends_with("CronTriggerTimetable") || class.ends_with("CronDataIntervalTimetable")
-}
-
-/// An argument that is given by its name or comes first.
-fn first_argument<'a>(arguments: &'a Value, name: &str) -> Option<&'a str> {
-    let positional = ["args", "__args__"].iter().find_map(|key| arguments.get(key)?.get(0)?.as_str());
-    let keyword = arguments.get(name).or_else(|| arguments.get("kwargs")?.get(name)).and_then(Value::as_str);
-    positional.or(keyword).or_else(|| arguments.get(0)?.as_str())
-}
-
-fn preset(expression: &str) -> &str {
-    match expression {
-        "@hourly" => "0 * * * *",
-        "@daily" => "0 0 * * *",
-        "@weekly" => "0 0 * * 0",
-        "@monthly" => "0 0 1 * *",
-        "@quarterly" => "0 0 1 */3 *",
-        "@yearly" => "0 0 1 1 *",
-        expression => expression,
-    }
+/// The texts of a timetable are the same in all zones.
+fn timetable(schedule: &Schedule) -> Option<Arc<dyn Timetable>> {
+    Timetables::default().timetable(schedule, "UTC").ok()
 }
 
 /// The condition as nested objects; null if it cannot be shown.
