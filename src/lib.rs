@@ -63,7 +63,9 @@ pub use builder::{Builder, Updraft};
 pub use error::{BuildError, StartError};
 pub use running::{Health, Running};
 pub use updraft_core::service::{Service, TriggerRequest};
-pub use updraft_core::{clock, dag, engine, executor, id, log, mask, model, operator, secret, service, storage};
+pub use updraft_core::{
+    clock, dag, engine, executor, id, log, mask, model, operator, schedule, secret, service, storage,
+};
 
 /// The README's examples compile.
 #[cfg(all(doctest, feature = "memory", feature = "postgres"))]

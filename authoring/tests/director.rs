@@ -202,7 +202,10 @@ fn schedules_retention_and_schemas_are_kept() {
     std::fs::write(folder.path().join("schemas/deep/order.json"), "{\"type\": \"object\"}").unwrap();
     std::fs::write(folder.path().join(".env"), "DIRECTOR_DEFAULT_RETENTION_OFFSET=1000\n").unwrap();
     let load = load(folder.path());
-    let cron = |expression: &str| Schedule::Cron { expression: expression.into() };
+    let cron = |expression: &str| Schedule::Timetable {
+        class: "airflow.timetables.trigger.CronTriggerTimetable".into(),
+        arguments: json!({"args": [expression], "kwargs": {"timezone": "UTC"}}),
+    };
     assert_eq!(dag(&load, "w.I").schedule, Schedule::TimeDelta { microseconds: 15_000_000 });
     assert_eq!(dag(&load, "w.C").schedule, cron("0 */3 * * *"));
     assert_eq!(dag(&load, "w.S").schedule, cron("0 12 * * 1"), "the third field was the day of the week");

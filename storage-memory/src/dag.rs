@@ -54,6 +54,8 @@ pub(crate) struct DagEntry {
     versions: Vec<DagVersionId>,
     pub(crate) is_paused: bool,
     pub(crate) is_active: bool,
+    /// When it was first made known.
+    pub(crate) created_at: DateTime<Utc>,
     pub(crate) last_parsed_time: DateTime<Utc>,
     last_expired: Option<DateTime<Utc>>,
     pub(crate) runs: BTreeSet<RunId>,
@@ -130,6 +132,7 @@ impl State {
                 versions: vec![version.id],
                 is_paused: paused_upon_creation,
                 is_active: true,
+                created_at: now,
                 last_parsed_time: now,
                 last_expired: None,
                 runs: BTreeSet::new(),

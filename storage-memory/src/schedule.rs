@@ -79,6 +79,7 @@ impl State {
                 is_paused: dag.is_paused,
                 last: dag.automated.last_key_value().map(|(_, interval)| *interval),
                 active_runs: dag.active,
+                known_since: dag.created_at,
             });
         }
         found

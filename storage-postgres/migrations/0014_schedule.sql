@@ -1,6 +1,8 @@
 -- Where the schedules of DAGs stand.
 
 ALTER TABLE updraft.dag
+    -- When it was first made known.
+    ADD COLUMN created_at timestamptz,
     -- Whether the newest version makes runs by time.
     ADD COLUMN is_timed boolean NOT NULL DEFAULT false,
     -- Grows with each change of the schedule.
@@ -17,6 +19,8 @@ ALTER TABLE updraft.dag
 CREATE INDEX dag_due ON updraft.dag (schedule_due_at) WHERE schedule_due_at IS NOT NULL AND is_active;
 CREATE INDEX dag_held ON updraft.dag (id) WHERE is_held AND is_active;
 
+UPDATE updraft.dag SET created_at = last_parsed_time;
+ALTER TABLE updraft.dag ALTER COLUMN created_at SET NOT NULL;
 UPDATE updraft.dag d
 SET is_timed = true, schedule_due_at = 'epoch'
 FROM updraft.dag_version v

@@ -61,6 +61,7 @@ fn read_due(row: &PgRow) -> sqlx::Result<Result<DueSchedule, Option<DateTime<Utc
         is_paused: row.try_get("is_paused")?,
         last: start.zip(end).map(|(start, end)| DataInterval { start, end }),
         active_runs: u32::try_from(row.try_get::<i64, _>("runs")?).unwrap_or(u32::MAX),
+        known_since: row.try_get("created_at")?,
     }))
 }
 

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::DateTime;
 use serde_json::Value;
 use updraft_core::dag::{check, check_key, settle};
 use updraft_core::id::TaskIx;
 use updraft_core::model::{
-    Dag, OperatorRef, Schedule, Task, TaskGroup, TriggerRule, WORKFLOW, WORKFLOW_FUNCTION, WeightRule, Workflow,
-    WorkflowTask,
+    Dag, OperatorRef, Task, TaskGroup, TriggerRule, WORKFLOW, WORKFLOW_FUNCTION, WeightRule, Workflow, WorkflowTask,
 };
 use updraft_core::operator::{OperatorInfo, Registry};
 
@@ -121,8 +119,7 @@ pub(super) fn read(
     dag.fileloc = path.to_string_lossy().into_owned();
     dag.tags = vec![WORKFLOW.into()];
     dag.schedule = schedule;
-    // Intervals count from here; what has passed is not made up for.
-    dag.start_date = (dag.schedule != Schedule::None).then_some(DateTime::UNIX_EPOCH);
+    // As with Celery's beat, intervals count from when the workflow is first known, and what has passed is not made up for.
     dag.catchup = false;
     dag.is_paused_upon_creation = Some(false);
     dag.max_active_runs = MAX_ACTIVE_RUNS;

@@ -12,7 +12,7 @@
 //! are not held back. What is checked: names (`PROJECT.NAME`, of letters, digits, `_`, `-` and `.`), that every task and hook
 //! exists, the shape of groups, queues, hooks, retention and schedules, and that schemas are there and are schemas.
 //!
-//! What the definition says of its schedule is kept as the DAG's, which no engine acts on yet. Queues are those of the tasks;
+//! What the definition says of its schedule is the DAG's. Queues are those of the tasks;
 //! without any, `celery`.
 
 mod definition;

@@ -1,6 +1,6 @@
 //! When a workflow is launched by itself.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use updraft_core::model::Schedule;
 
 use crate::node::{Data, Mapping, Node};
@@ -28,6 +28,8 @@ pub(super) fn read(periodic: &Mapping) -> Result<Schedule, String> {
         _ => Err(UNKNOWN.into()),
     }
 }
+
+const CRON_TRIGGER: &str = "airflow.timetables.trigger.CronTriggerTimetable";
 
 const UNKNOWN: &str = "'periodic' needs exactly one of 'interval', 'crontab' and 'schedule'";
 
@@ -58,7 +60,9 @@ fn crontab(value: &Node, order: [usize; 5]) -> Result<Schedule, String> {
     };
     let expression = order.map(|at| fields[at]).join(" ");
     check_cron(&expression)?;
-    Ok(Schedule::Cron { expression })
+    // Launched at each tick, rather than for the interval before it.
+    let arguments = json!({"args": [expression], "kwargs": {"timezone": "UTC"}});
+    Ok(Schedule::Timetable { class: CRON_TRIGGER.into(), arguments })
 }
 
 /// Whether a value of the definition is an offset of retention: a whole number.

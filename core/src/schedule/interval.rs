@@ -21,7 +21,10 @@ impl<R: Recurrence> Timetable for DataIntervals<R> {
         let earliest = if restriction.catchup { earliest } else { Some(self.0.latest_start(now)?).max(earliest) };
         let start = match last {
             None => earliest?,
-            // The schedule may have changed since.
+            // Of this schedule's own intervals each begins where the one before it ends, also where the clock has just been put
+            // back by half an hour; Airflow makes the same run for ever there.
+            Some(last) if self.0.next(last.start) == Some(last.end) => Some(last.end).max(earliest)?,
+            // The schedule has changed since.
             Some(last) => Some(self.0.align_to_previous(last.end)?).max(earliest)?,
         };
         if restriction.latest.is_some_and(|latest| start > latest) {

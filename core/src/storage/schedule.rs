@@ -18,6 +18,8 @@ pub struct DueSchedule {
     pub last: Option<DataInterval>,
     /// How many of the DAG's runs have not ended.
     pub active_runs: u32,
+    /// When the DAG was first made known: from then on a schedule without a start date makes runs.
+    pub known_since: DateTime<Utc>,
 }
 
 /// Schedules that are to be looked at.

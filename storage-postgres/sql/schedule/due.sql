@@ -1,17 +1,17 @@
 -- Schedules of the versions $2 that are due at $1, at most $3 of those by time and those by room; then a row that says when the
 -- next one is.
 WITH due AS (
-    (SELECT d.id, d.newest_version, d.schedule_sequence, d.is_paused, d.schedule_due_at FROM updraft.dag d
+    (SELECT d.id, d.newest_version, d.schedule_sequence, d.is_paused, d.created_at, d.schedule_due_at FROM updraft.dag d
         WHERE d.schedule_due_at <= $1 AND d.is_active AND d.newest_version = ANY ($2)
         ORDER BY d.schedule_due_at, d.id LIMIT $3)
     UNION ALL
-    (SELECT d.id, d.newest_version, d.schedule_sequence, false, NULL FROM updraft.dag d
+    (SELECT d.id, d.newest_version, d.schedule_sequence, false, d.created_at, NULL FROM updraft.dag d
         WHERE d.is_held AND d.is_active AND NOT d.is_paused AND d.newest_version = ANY ($2)
             AND /* unfinished */ < d.max_active_runs
         ORDER BY d.id LIMIT $3)
 )
 SELECT d.newest_version AS version, d.schedule_sequence AS sequence, d.is_paused, last.data_interval_start AS starts,
-    last.data_interval_end AS ends, /* unfinished */ AS runs
+    last.data_interval_end AS ends, /* unfinished */ AS runs, d.created_at
 FROM due d
 LEFT JOIN LATERAL (
     SELECT r.data_interval_start, r.data_interval_end FROM updraft.dag_run r
@@ -19,4 +19,4 @@ LEFT JOIN LATERAL (
 ) last ON true
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, (SELECT d.schedule_due_at FROM updraft.dag d
-    WHERE d.schedule_due_at > $1 AND d.is_active AND d.newest_version = ANY ($2) ORDER BY d.schedule_due_at LIMIT 1), NULL
+    WHERE d.schedule_due_at > $1 AND d.is_active AND d.newest_version = ANY ($2) ORDER BY d.schedule_due_at LIMIT 1), NULL, NULL

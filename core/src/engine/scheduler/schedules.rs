@@ -81,10 +81,16 @@ impl Schedules {
         let room = room.min(RUNS_A_STEP) as usize;
         // Intervals are compared by their start: where they grow apart, so do the dates of their runs.
         let mut last = [due.last, timed.passed].into_iter().flatten().max_by_key(|interval| interval.start);
+        let earliest = timed.restriction.earliest.or(Some(due.known_since));
+        let restriction = Restriction { earliest, ..timed.restriction };
         let mut runs = Vec::new();
         let next = loop {
-            let next = timed.timetable.next_run(last, &timed.restriction, now);
+            let next = timed.timetable.next_run(last, &restriction, now);
             match next {
+                Some(next) if Some(next.data_interval) == last => {
+                    tracing::error!(dag_version = due.dag_version.0, ?next, "a timetable gives the same run again");
+                    break None;
+                }
                 Some(next) if next.create_after <= now && runs.len() < room => {
                     runs.push(new_run(due.dag_version, &next, now, ids));
                     last = Some(next.data_interval);

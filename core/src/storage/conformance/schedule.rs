@@ -83,6 +83,7 @@ pub async fn schedules_are_planned_and_make_runs(trial: &impl Trial) {
     let version = world.register(daily("d", 16)).await;
     let due = world.due(at(0), version).await.unwrap();
     assert_eq!((due.last, due.active_runs, due.is_paused), (None, 0, false));
+    assert_eq!(due.known_since, at(0));
     assert_eq!(world.advance(&session, at(0), &due, &[], Some(0)).await, Some(Vec::new()));
     assert_eq!(world.next_of("d").await, (Some(next(0)), false));
 
@@ -114,7 +115,7 @@ pub async fn schedules_are_planned_and_make_runs(trial: &impl Trial) {
     assert_eq!(world.due(at(2 * 86_400), version).await, None);
     // A new version is looked at at once, and goes on where the old one was.
     let due = world.due(at(86_401), newer).await.unwrap();
-    assert_eq!(due.last, Some(interval(0)));
+    assert_eq!((due.last, due.known_since), (Some(interval(0)), at(0)));
     assert_eq!(world.storage.due_schedules(at(86_401), &[], 10).await.unwrap(), Default::default());
 }
 
