@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use updraft_core::model::Schedule;
+use updraft_core::schedule::Timetables;
 
 use crate::node::{Data, Mapping, Node};
-use crate::schedule::check_cron;
+use crate::schedule::checked;
 
 /// The schedule of a `periodic` mapping: exactly one of `interval`, `crontab` and `schedule`, beside `payload`.
 ///
@@ -57,8 +58,7 @@ fn crontab(value: &Node, order: [usize; 5]) -> Result<Schedule, String> {
         return Err(format!("{} is not a crontab: it needs five fields with one space between them", shown()));
     };
     let expression = order.map(|at| fields[at]).join(" ");
-    check_cron(&expression)?;
-    Ok(Schedule::Cron { expression })
+    checked(Schedule::Cron { expression }, 0, &Timetables::default())
 }
 
 /// Whether a value of the definition is an offset of retention: a whole number.
