@@ -125,6 +125,62 @@ def schedules(zone, around):
     )
 
 
+def part(low, high, names):
+    """A part of a field, right or wrong."""
+    value = lambda: random.choice([str(random.randint(low, high))] * 6 + names + [str(high + 1), str(max(low - 1, 0))])
+    step = lambda: str(random.choice([1, 2, 3, 5, 7, 15, 40, 0]))
+    return random.choice([
+        lambda: "*", lambda: "*", value, value, lambda: f"{value()}-{value()}", lambda: f"*/{step()}",
+        lambda: f"{value()}/{step()}", lambda: f"{value()}-{value()}/{step()}",
+    ])()
+
+
+def field(low, high, names=(), special=()):
+    names, special = list(names), list(special)
+    if special and random.random() < 0.3:
+        return random.choice(special)
+    return ",".join(part(low, high, names) for _ in range(random.choice([1, 1, 1, 2, 3])))
+
+
+def expression():
+    months, days = ["jan", "Feb", "apr", "oct", "DEC"], ["sun", "Mon", "wed", "FRI", "sat"]
+    star = lambda make, odds: "*" if random.random() < odds else make()
+    fields = [
+        field(0, 59),
+        star(lambda: field(0, 23), 0.3),
+        star(lambda: field(1, 31, ["l"], ["L", "?", "15w", "w31", "1W", "1-L", "*,5", "1-31", "31", "30,L"]), 0.4),
+        star(lambda: field(1, 12, months), 0.5),
+        star(lambda: field(0, 7, days, ["?", "mon#1", "5#3", "l5", "L0", "sat-sun#2", "1#5,3#1", "0-7", "*/2", "6#6"]), 0.4),
+    ]
+    if random.random() < 0.25:
+        fields.append(field(0, 59))
+        if random.random() < 0.5:
+            fields.append(star(lambda: field(2020, 2030), 0.3))
+    return " ".join(fields)
+
+
+def ticks():
+    """Random expressions: that they are wrong, or what comes next and before."""
+    for _ in range(1500):
+        cron = expression()
+        at = pendulum.from_timestamp(random.randrange(1_500_000_000, 1_900_000_000), tz="UTC")
+        timetable = CronDataIntervalTimetable(cron, timezone=UTC)
+        try:
+            timetable.validate()
+        except Exception:
+            yield f"wrong|{cron}"
+            continue
+        try:
+            after = timetable._get_next(at)
+        except Exception:
+            after = None
+        try:
+            manual = timetable.infer_manual_data_interval(run_after=at)
+        except Exception:
+            manual = None
+        yield f"ticks|{cron}|{show(at)}|{show(after)}|{show_interval(manual)}"
+
+
 def show(at):
     return "-" if at is None else at.in_timezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -193,7 +249,7 @@ def main():
                     for patch in patches:
                         patch.stop()
     lines = sorted(set(random.sample(lines, 1500))) + sorted(texts)
-    print("\n".join(lines))
+    print("\n".join(lines + sorted(set(ticks()))))
 
 
 if __name__ == "__main__":
