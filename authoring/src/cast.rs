@@ -4,6 +4,7 @@
 use chrono::{NaiveDate, Timelike};
 use serde_json::{Map, Value};
 use updraft_core::model::DatasetNode;
+use updraft_core::schedule::Timetables;
 
 use crate::node::{Data, Mapping, Node, Object, ParamNode, Place, key_text};
 use crate::schedule;
@@ -26,33 +27,35 @@ const KEPT: [&str; 14] = [
     "DatasetAlias",
 ];
 
+const WEEKDAYS: [&str; 7] = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"];
+
 type Result<T> = std::result::Result<T, (Place, String)>;
 
 /// The value with objects in place of what describes them. Files are nested to a bounded depth.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub(crate) fn cast(node: Node) -> Result<Node> {
+pub(crate) fn cast(node: Node, timetables: &Timetables) -> Result<Node> {
     let place = node.place;
     let data = match node.data {
-        Data::List(items) => Data::List(items.into_iter().map(cast).collect::<Result<_>>()?),
-        Data::Map(map) => cast_map(map, place)?,
+        Data::List(items) => Data::List(items.into_iter().map(|item| cast(item, timetables)).collect::<Result<_>>()?),
+        Data::Map(map) => cast_map(map, place, timetables)?,
         data => data,
     };
     Ok(Node::new(data, place))
 }
 
-fn cast_map(mut map: Mapping, place: Place) -> Result<Data> {
+fn cast_map(mut map: Mapping, place: Place, timetables: &Timetables) -> Result<Data> {
     if map.get("__type__").and_then(Node::as_str) == Some("builtins.list")
         && let Some(items) = map.remove("items")
     {
-        return match cast(items)?.data {
+        return match cast(items, timetables)?.data {
             Data::List(items) => Ok(Data::List(items)),
             _ => Err((place, "the items of builtins.list must be a list".into())),
         };
     }
     let class = map.remove("__type__");
-    let args = match map.remove("__args__").map(cast).transpose()? {
+    let args = match map.remove("__args__").map(|args| cast(args, timetables)).transpose()? {
         None => Vec::new(),
         Some(Node { data: Data::Null, .. }) => Vec::new(),
         Some(Node { data: Data::List(args), .. }) => args,
@@ -62,7 +65,7 @@ fn cast_map(mut map: Mapping, place: Place) -> Result<Data> {
     };
     let mut kwargs = Mapping::default();
     for (key, value) in map.entries {
-        kwargs.entries.push((key, cast(value)?));
+        kwargs.entries.push((key, cast(value, timetables)?));
     }
     let Some(class) = class else {
         return joined(kwargs, place);
@@ -70,6 +73,9 @@ fn cast_map(mut map: Mapping, place: Place) -> Result<Data> {
     let Some(name) = class.as_str() else {
         return Err((class.place, "__type__ must be the import path of a class".into()));
     };
+    if !name.starts_with("airflow.") && timetables.knows_class(name) {
+        return Ok(Data::Object(Box::new(Object { class: name.into(), args, kwargs })));
+    }
     object(name, args, kwargs).map_err(|message| (place, message))
 }
 
@@ -124,6 +130,11 @@ fn object(class: &str, args: Vec<Node>, kwargs: Mapping) -> std::result::Result<
                 Some(zone) => crate::date::zone(zone).map(|_| Data::Str(zone.into())),
                 None => Err(format!("{class} needs the name of a zone")),
             };
+        }
+        "dateutil.relativedelta.weekday" => return weekday(&args, &kwargs),
+        _ if class.strip_prefix("dateutil.relativedelta.").is_some_and(|name| WEEKDAYS.contains(&name)) => {
+            let nth = args.first().or_else(|| kwargs.get("n"));
+            return nth_weekday(name, nth);
         }
         "builtins.list" => return Ok(Data::List(args)),
         "builtins.dict" => return Ok(Data::Map(kwargs)),
@@ -209,7 +220,7 @@ fn datetime(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, String
 }
 
 fn relativedelta(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, String> {
-    const FIELDS: [&str; 17] = [
+    const FIELDS: [&str; 19] = [
         "years",
         "months",
         "days",
@@ -227,6 +238,8 @@ fn relativedelta(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, S
         "minute",
         "second",
         "microsecond",
+        "yearday",
+        "nlyearday",
     ];
     if !args.is_empty() {
         return Err("dateutil.relativedelta.relativedelta takes keyword arguments only".into());
@@ -236,11 +249,31 @@ fn relativedelta(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, S
         let key = key_text(key);
         match (&value.data, FIELDS.contains(&key.as_str())) {
             (Data::Int(number), true) => fields.insert(key, Value::from(*number)),
+            // Made by one of the classes of weekdays.
+            (Data::Str(day), true) if key == "weekday" => fields.insert(key, Value::from(day.as_str())),
             (_, true) => return Err(format!("'{key}' of relativedelta must be an integer")),
             _ => return Err(format!("'{key}' is an invalid keyword argument for relativedelta")),
         };
     }
     Ok(Data::RelativeDelta(fields))
+}
+
+fn weekday(args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, String> {
+    let day = match args.first().or_else(|| kwargs.get("weekday")).map(|node| &node.data) {
+        Some(Data::Int(day)) => usize::try_from(*day).ok().and_then(|day| WEEKDAYS.get(day)),
+        _ => None,
+    };
+    let day = day.ok_or("a weekday is a number from 0, for Monday, to 6")?;
+    nth_weekday(day, args.get(1).or_else(|| kwargs.get("n")))
+}
+
+/// A weekday as dateutil shows it, such as `FR(-1)`.
+fn nth_weekday(day: &str, nth: Option<&Node>) -> std::result::Result<Data, String> {
+    match nth.map(|nth| &nth.data) {
+        None | Some(Data::Null) => Ok(Data::Str(day.into())),
+        Some(Data::Int(nth)) if *nth != 0 => Ok(Data::Str(format!("{day}({nth:+})"))),
+        Some(_) => Err("which weekday it is must be an integer other than 0".into()),
+    }
 }
 
 fn param(args: Vec<Node>, mut kwargs: Mapping) -> std::result::Result<Data, String> {

@@ -10,6 +10,7 @@ use updraft_core::dag::{Node as End, Wiring, check, read_access_control, settle}
 use updraft_core::id::TaskIx;
 use updraft_core::model::{Dag, Schedule};
 use updraft_core::operator::Registry;
+use updraft_core::schedule::Timetables;
 
 use crate::fields::Fields;
 use crate::group::{self, Group};
@@ -81,6 +82,7 @@ const FIRST_KEPT: usize = 30;
 /// What all DAGs of a file are read with.
 pub(crate) struct DagContext<'a> {
     pub(crate) registry: &'a Registry,
+    pub(crate) timetables: &'a Timetables,
     pub(crate) now: DateTime<Utc>,
     /// The file.
     pub(crate) path: &'a Path,
@@ -259,11 +261,9 @@ fn read_settings(dag: &mut Dag, conf: &Mapping, cx: &mut DagContext<'_>, problem
     let also_read = &mut cx.also_read;
     let path = cx.path;
     let read = schedule::schedule(node, &mut |file, names| named_uris(file, names, path, also_read));
+    let read = read.and_then(|schedule| schedule::checked(schedule, dag.max_active_runs, cx.timetables));
     let place = node.map_or_else(Place::default, |node| node.place);
     set(&mut dag.schedule, fields.problems.take(place, read));
-    if dag.schedule == Schedule::Continuous && dag.max_active_runs > 1 {
-        fields.problems.add(place, "the schedule @continuous requires max_active_runs <= 1");
-    }
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use updraft_core::clock::Clock;
 use updraft_core::model::Dag;
 use updraft_core::operator::Registry;
+use updraft_core::schedule::Timetables;
 
 use crate::dag::{self, DagContext};
 use crate::env::{self, AllowedEnv, Environment};
@@ -27,6 +28,7 @@ const MAX_BYTES: u64 = 64 << 20;
 pub struct Loader {
     folders: Vec<PathBuf>,
     registry: Arc<Registry>,
+    timetables: Arc<Timetables>,
     clock: Arc<dyn Clock>,
     allowed_env: AllowedEnv,
     environment: Environment,
@@ -71,6 +73,7 @@ impl Loader {
         Self {
             folders: Vec::new(),
             registry,
+            timetables: Arc::default(),
             clock,
             allowed_env: AllowedEnv::default(),
             environment: env::process_environment(),
@@ -83,6 +86,13 @@ impl Loader {
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         self.folders.push(std::path::absolute(&folder).unwrap_or(folder));
+        self
+    }
+
+    /// Lets files name these timetables, rather than Airflow's alone.
+    #[must_use]
+    pub fn timetables(mut self, timetables: Arc<Timetables>) -> Self {
+        self.timetables = timetables;
         self
     }
 
@@ -315,6 +325,7 @@ impl Reading<'_> {
         let path = self.files[0].clone();
         let mut cx = DagContext {
             registry: &self.loader.registry,
+            timetables: &self.loader.timetables,
             now: self.loader.clock.now(),
             path: &path,
             also_read: Vec::new(),
@@ -354,7 +365,7 @@ impl Reading<'_> {
                 if let Some((_, place, message)) = document.problems.into_iter().next() {
                     return Err((place, message));
                 }
-                cast::cast(document.root)
+                cast::cast(document.root, &self.loader.timetables)
             });
             match read {
                 Ok(Node { data: Data::Map(map), .. }) => global.take(map, problems),
@@ -383,7 +394,8 @@ impl Reading<'_> {
             }
             for (task_id, conf) in confs {
                 let place = conf.place;
-                match cast::cast(std::mem::replace(conf, Node::new(Data::Null, place))) {
+                let conf_before = std::mem::replace(conf, Node::new(Data::Null, place));
+                match cast::cast(conf_before, &self.loader.timetables) {
                     Ok(cast) => *conf = cast,
                     Err((place, message)) => {
                         self.add_at(place, Some(dag_id.into()), Some(task_id), message);
@@ -397,7 +409,8 @@ impl Reading<'_> {
     }
 
     fn cast(&mut self, node: Node, dag_id: Option<&str>) -> Option<Node> {
-        cast::cast(node).map_err(|(place, message)| self.add_at(place, dag_id.map(Into::into), None, message)).ok()
+        let cast = cast::cast(node, &self.loader.timetables);
+        cast.map_err(|(place, message)| self.add_at(place, dag_id.map(Into::into), None, message)).ok()
     }
 
     fn add_at(&mut self, place: Place, dag_id: Option<String>, task_id: Option<String>, message: String) {

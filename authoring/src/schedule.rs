@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use updraft_core::model::{DatasetCondition, DatasetNode, Schedule};
+use updraft_core::schedule::Timetables;
 
 use crate::node::{Data, Mapping, Node, Object};
 
@@ -9,8 +10,6 @@ use crate::node::{Data, Mapping, Node, Object};
 pub(crate) type NamedUris<'a> = dyn FnMut(&Node, &[String]) -> Result<Vec<(String, String)>, String> + 'a;
 
 const DAY: i64 = 86_400_000_000;
-const PRESETS: [&str; 8] =
-    ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually"];
 
 /// The schedule that a DAG's keys declare. Without one it is a day, as in Airflow.
 pub(crate) fn schedule(node: Option<&Node>, uri_of: &mut NamedUris<'_>) -> Result<Schedule, String> {
@@ -18,7 +17,7 @@ pub(crate) fn schedule(node: Option<&Node>, uri_of: &mut NamedUris<'_>) -> Resul
         return Ok(Schedule::TimeDelta { microseconds: DAY });
     };
     match &node.data {
-        Data::Str(text) => from_text(text),
+        Data::Str(text) => Ok(from_text(text)),
         Data::TimeDelta(microseconds) => Ok(Schedule::TimeDelta { microseconds: *microseconds }),
         Data::RelativeDelta(fields) => Ok(Schedule::RelativeDelta { fields: fields.clone() }),
         Data::Datasets(condition) => Ok(Schedule::Datasets { condition: condition.clone() }),
@@ -44,22 +43,31 @@ pub(crate) fn schedule(node: Option<&Node>, uri_of: &mut NamedUris<'_>) -> Resul
     }
 }
 
-fn from_text(text: &str) -> Result<Schedule, String> {
-    if text.trim().eq_ignore_ascii_case("none") {
-        return Ok(Schedule::None);
-    }
+fn from_text(text: &str) -> Schedule {
     match text {
-        "@once" => return Ok(Schedule::Once),
-        "@continuous" => return Ok(Schedule::Continuous),
-        _ => {}
+        none if none.trim().eq_ignore_ascii_case("none") => Schedule::None,
+        "@once" => Schedule::Once,
+        "@continuous" => Schedule::Continuous,
+        _ => Schedule::cron(text),
     }
-    check_cron(text)?;
-    Ok(Schedule::Cron { expression: text.into() })
+}
+
+/// The schedule, if a timetable can be made of it that allows so many runs at a time.
+pub(crate) fn checked(schedule: Schedule, max_active_runs: u32, timetables: &Timetables) -> Result<Schedule, String> {
+    // What is wrong is wrong in every zone.
+    let timetable = timetables.timetable(&schedule, "UTC")?;
+    match timetable.active_runs_limit() {
+        Some(most) if max_active_runs > most => {
+            Err(format!("the schedule {} requires max_active_runs <= {most}", timetable.summary()))
+        }
+        _ => Ok(schedule),
+    }
 }
 
 fn from_object(object: &Object) -> Result<Schedule, String> {
     let argument = |name: &str, place: usize| object.kwargs.get(name).or_else(|| object.args.get(place));
-    match object.class.rsplit('.').next().unwrap_or_default() {
+    let name = object.class.strip_prefix("airflow.").and_then(|path| path.rsplit('.').next());
+    match name.unwrap_or_default() {
         "NullTimetable" => Ok(Schedule::None),
         "OnceTimetable" => Ok(Schedule::Once),
         "ContinuousTimetable" => Ok(Schedule::Continuous),
@@ -80,16 +88,7 @@ fn from_object(object: &Object) -> Result<Schedule, String> {
             let timetable = schedule(Some(timetable), &mut |_, _| Err("no file here".into()))?;
             Ok(Schedule::DatasetOrTime { condition, timetable: Box::new(timetable) })
         }
-        name => {
-            let expressions = match name {
-                "MultipleCronTriggerTimetable" => object.args.len(),
-                "CronTriggerTimetable" | "CronDataIntervalTimetable" => 1,
-                _ => 0,
-            };
-            let positional = object.args.iter().take(expressions);
-            for cron in positional.chain(object.kwargs.get("cron")).filter_map(Node::as_str) {
-                check_cron(cron)?;
-            }
+        _ => {
             let args: Vec<_> = object.args.iter().map(Node::to_json).collect();
             let arguments = json!({"args": args, "kwargs": object.kwargs.to_json()});
             Ok(Schedule::Timetable { class: object.class.clone(), arguments })
@@ -220,59 +219,6 @@ pub(crate) fn condition(text: &str) -> Result<DatasetCondition, String> {
     }
 }
 
-/// Says what is wrong with a cron expression, as far as each field can tell.
-pub(crate) fn check_cron(text: &str) -> Result<(), String> {
-    if text.starts_with('@') {
-        let known = PRESETS.contains(&text.to_ascii_lowercase().as_str());
-        return if known { Ok(()) } else { Err(format!("'{text}' is not a known schedule")) };
-    }
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    if !(5..=7).contains(&fields.len()) {
-        return Err(format!("'{text}' is not a cron expression: it has {} fields, not 5, 6 or 7", fields.len()));
-    }
-    const RANGES: [(u32, u32); 7] = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7), (0, 59), (1970, 2099)];
-    for (field, (least, most)) in fields.iter().zip(RANGES) {
-        for part in field.split(',') {
-            if !is_cron_part(part, least, most) {
-                return Err(format!("'{text}' is not a cron expression: '{part}' is not possible in its place"));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_cron_part(part: &str, least: u32, most: u32) -> bool {
-    const NAMES: [&str; 19] = [
-        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun", "mon", "tue", "wed",
-        "thu", "fri", "sat",
-    ];
-    let value = |text: &str| {
-        let lower = text.to_ascii_lowercase();
-        let is_name = matches!((least, most), (1, 12) | (0, 7)) && NAMES.contains(&lower.as_str());
-        let last_day = matches!((least, most), (1, 31) | (0, 7)).then(|| lower.trim_matches('l')).unwrap_or(&lower);
-        is_name
-            || (last_day.is_empty() && !lower.is_empty())
-            || last_day.parse::<u32>().is_ok_and(|number| (least..=most).contains(&number))
-    };
-    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-    if step.is_some_and(|step| !step.parse::<u32>().is_ok_and(|step| step > 0)) {
-        return false;
-    }
-    let range = match range.split_once('#') {
-        Some((day, nth)) if (least, most) == (0, 7) => {
-            if !nth.parse::<u32>().is_ok_and(|nth| (1..=5).contains(&nth)) {
-                return false;
-            }
-            day
-        }
-        _ => range,
-    };
-    match range.split_once('-') {
-        Some((from, to)) => value(from) && value(to),
-        None => matches!(range, "*" | "?") || value(range),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,24 +248,5 @@ mod tests {
         }
         let deep = format!("{}a{}", "(".repeat(100_000), ")".repeat(100_000));
         assert_eq!(postfix(&deep), "a");
-    }
-
-    #[test]
-    fn cron_expressions_are_checked() {
-        for good in [
-            "0 0 * * *",
-            "*/5 1-3 L jan sun#2",
-            "@daily",
-            "0 0 1,15 * 5",
-            "0 0 * * MON-FRI",
-            "0 0 * * * 30",
-            "0 0 ? * 7",
-        ] {
-            assert_eq!(check_cron(good), Ok(()), "{good}");
-        }
-        for wrong in ["* * * *", "60 * * * *", "* 24 * * *", "a b c d e", "@sometimes", "*/0 * * * *", "0 0 * 13 *", ""]
-        {
-            assert!(check_cron(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::load;
 use updraft_core::model::{Dag, DatasetNode, Schedule};
+use updraft_core::schedule::Timetables;
 
 fn dag(text: &str) -> Arc<Dag> {
     let load = load(text);
@@ -115,6 +116,42 @@ fn schedules_have_many_forms() {
     assert_eq!(nodes(objects), [uri("a"), uri("b"), DatasetNode::All(2)]);
     let both = "schedule: {datasets: a | b, timetable: {__type__: airflow.timetables.trigger.CronTriggerTimetable, cron: '* * * * *', timezone: UTC}}";
     assert_eq!(nodes(both).len(), 3);
+}
+
+#[test]
+fn weekdays_of_lengths_are_objects() {
+    let fields = |schedule| match schedule {
+        Schedule::RelativeDelta { fields } => serde_json::Value::Object(fields),
+        other => panic!("{other:?}"),
+    };
+    let delta = |weekday: &str| {
+        fields(schedule(&format!(
+            "schedule: {{__type__: dateutil.relativedelta.relativedelta, months: 1, weekday: {weekday}}}"
+        )))
+    };
+    assert_eq!(delta("4"), json!({"months": 1, "weekday": 4}));
+    let last = "{__type__: dateutil.relativedelta.FR, __args__: [-1]}";
+    assert_eq!(delta(last), json!({"months": 1, "weekday": "FR(-1)"}));
+    assert_eq!(delta("{__type__: dateutil.relativedelta.weekday, weekday: 0}")["weekday"], "MO");
+}
+
+#[test]
+fn hosts_add_timetables() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "d:\n  schedule: {__type__: company.Afternoons, __args__: [15]}\n  start_date: 2024-01-01\n  tasks: {a: {operator: empty}}\n";
+    std::fs::write(folder.path().join("d.yaml"), text).unwrap();
+    let mut timetables = Timetables::default();
+    timetables.add("company.Afternoons", |arguments, zone| match arguments["args"][0].as_u64() {
+        Some(hour) => Timetables::default().timetable(&Schedule::cron(format!("0 {hour} * * *")), zone),
+        None => Err("an hour is missing".into()),
+    });
+    let loader = support::loader(folder.path()).timetables(Arc::new(timetables));
+    let load = loader.load_folder().remove(0);
+    assert_eq!(load.error(), None);
+    let arguments = json!({"args": [15], "kwargs": {}});
+    assert_eq!(load.dags[0].schedule, Schedule::Timetable { class: "company.Afternoons".into(), arguments });
+    std::fs::write(folder.path().join("d.yaml"), text.replace("[15]", "[]")).unwrap();
+    assert!(loader.load_folder()[0].error().unwrap().contains("an hour is missing"));
 }
 
 #[test]

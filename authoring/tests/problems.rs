@@ -88,6 +88,16 @@ fn keys_and_types_are_checked() {
         ("schedule_interval: '@daily'", "'schedule_interval' is no longer supported; use 'schedule'"),
         ("schedul: '@daily'", "a DAG has no key 'schedul'"),
         ("schedule: '* * *'", "is not a cron expression: it has 3 fields"),
+        ("schedule: '61 * * * *'", "'61' is not possible in its place"),
+        ("schedule: {__type__: datetime.timedelta, days: 0}", "must be positive, not 0:00:00"),
+        (
+            "schedule: {__type__: airflow.timetables.trigger.CronTriggerTimetable, cron: '@daily'}",
+            "needs the argument 'timezone'",
+        ),
+        (
+            "schedule: {__type__: company.Afternoons}",
+            "the class 'company.Afternoons' is not one that __type__ can make",
+        ),
         ("schedule: {a: 1}", "a value of type 'dict' is not a valid schedule"),
         ("schedule: '@continuous'", "requires max_active_runs <= 1"),
         ("catchup: 'no'", "'catchup' has an invalid type 'str', expected type is 'bool'"),

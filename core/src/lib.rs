@@ -2,8 +2,8 @@
 //!
 //! Nothing here knows HTTP, SQL, a file format or a process: storages, executors, operators and wire APIs stand beside
 //! this crate and know it alone. The arrows among its modules point downwards only:
-//! [`service`] → [`engine`] → {[`dag`], [`schedule`], [`operator`], [`executor`], [`storage`]} → [`model`], with [`clock`], [`log`] and [`id`]
-//! as the ground under all of them.
+//! [`service`] → [`engine`] → {[`dag`], [`operator`], [`executor`], [`storage`]} → [`schedule`] → [`model`], with [`clock`],
+//! [`log`] and [`id`] as the ground under all of them.
 
 pub mod clock;
 pub mod dag;

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use updraft_core::model::Schedule;
+use updraft_core::schedule::Timetables;
 
 use crate::node::{Data, Mapping, Node};
-use crate::schedule::check_cron;
+use crate::schedule::checked;
 
 /// The schedule of a `periodic` mapping: exactly one of `interval`, `crontab` and `schedule`, beside `payload`.
 ///
@@ -59,10 +60,9 @@ fn crontab(value: &Node, order: [usize; 5]) -> Result<Schedule, String> {
         return Err(format!("{} is not a crontab: it needs five fields with one space between them", shown()));
     };
     let expression = order.map(|at| fields[at]).join(" ");
-    check_cron(&expression)?;
     // Launched at each tick, rather than for the interval before it.
     let arguments = json!({"args": [expression], "kwargs": {"timezone": "UTC"}});
-    Ok(Schedule::Timetable { class: CRON_TRIGGER.into(), arguments })
+    checked(Schedule::Timetable { class: CRON_TRIGGER.into(), arguments }, 0, &Timetables::default())
 }
 
 /// Whether a value of the definition is an offset of retention: a whole number.

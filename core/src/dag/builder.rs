@@ -114,7 +114,7 @@ impl DagBuilder {
         self.with(|dag| dag.fileloc = file.into())
     }
 
-    /// When it wants runs; without a schedule, only when triggered.
+    /// When it wants runs, such as [`Schedule::cron`] or [`Schedule::every`]; without a schedule, only when triggered.
     pub fn schedule(self, schedule: Schedule) -> Self {
         self.with(|dag| dag.schedule = schedule)
     }

@@ -217,3 +217,28 @@ fn datasets_are_known_by_the_normal_form_of_their_uris() {
         ]
     );
 }
+
+#[test]
+fn impossible_schedules_are_refused() {
+    let with = |schedule: Schedule| DagBuilder::new("d").schedule(schedule);
+    for (dag, problem) in [
+        (with(Schedule::cron("0 25 * * *")), "'25' is not possible in its place"),
+        (with(Schedule::every(Duration::ZERO)), "a schedule's interval must be positive, not 0:00:00"),
+        (with(Schedule::Continuous), "the schedule @continuous requires max_active_runs <= 1"),
+        (with(Schedule::cron("@daily")).timezone("Mars/Olympus"), "'Mars/Olympus' is not the name of a time zone"),
+        (with(Schedule::timetable("EventsTimetable", json!({}))), "EventsTimetable needs the argument 'event_dates'"),
+    ] {
+        let found = problems(&dag);
+        assert!(found.len() == 1 && found[0].contains(problem), "{found:?}");
+    }
+    for dag in [
+        with(Schedule::cron("0 6 * * mon-fri")).timezone("Europe/Berlin"),
+        with(Schedule::every(Duration::from_secs(90))),
+        with(Schedule::Continuous).max_active_runs(1),
+        with(Schedule::datasets(["s3://a/"])),
+        // A host may know it.
+        with(Schedule::timetable("company.Afternoons", json!({}))),
+    ] {
+        build(&dag);
+    }
+}

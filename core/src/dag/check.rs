@@ -6,6 +6,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::id::{DagId, TaskId};
 use crate::model::{DEFAULT_POOL, Dag, Dataset, Schedule, TriggerRule, normal_uri};
+use crate::schedule::Timetables;
 
 use super::MAX_TASKS;
 
@@ -181,6 +182,7 @@ pub fn check(dag: &Dag) -> Vec<DagProblem> {
             problems.push(DagProblem::Dag(text));
         }
     }
+    problems.extend(check_schedule(dag).err().map(DagProblem::Dag));
     for uri in dag.consumed_uris() {
         problems.extend(normal_uri(uri).err().map(|problem| {
             DagProblem::Dag(format!("the URI {:?} of a dataset in its schedule {problem}", shorten(uri)))
@@ -236,6 +238,22 @@ pub fn check(dag: &Dag) -> Vec<DagProblem> {
     problems.extend(ids.iter().filter(|(_, count)| **count > 1).map(|(id, _)| DagProblem::Duplicate((*id).into())));
     problems.extend(find_cycles(dag).into_iter().map(DagProblem::Cycle));
     problems
+}
+
+/// Says what is wrong with a DAG's schedule. Of classes that only its host knows, only that can say.
+fn check_schedule(dag: &Dag) -> Result<(), String> {
+    let timetables = Timetables::default();
+    if !timetables.knows(&dag.schedule) {
+        return Ok(());
+    }
+    let timetable = timetables.timetable(&dag.schedule, &dag.timezone);
+    let timetable = timetable.map_err(|problem| format!("its schedule is not possible: {problem}"))?;
+    match timetable.active_runs_limit() {
+        Some(most) if dag.max_active_runs > most => {
+            Err(format!("the schedule {} requires max_active_runs <= {most}", timetable.summary()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One cycle for each knot of tasks that wait for one another: each task is followed by one that waits for it. Cycles of

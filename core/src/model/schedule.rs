@@ -1,5 +1,7 @@
 //! When a DAG wants runs, as declared. What acts on it is a [`Timetable`](crate::schedule::Timetable).
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +91,27 @@ impl Schedule {
     /// Whether it makes runs by time.
     pub fn is_timed(&self) -> bool {
         !matches!(self, Self::None | Self::Datasets { .. })
+    }
+
+    /// The ticks of a cron expression or a preset, such as `0 6 * * mon-fri` or `@daily`, on the clock of the DAG's zone.
+    pub fn cron(expression: impl Into<String>) -> Self {
+        Self::Cron { expression: expression.into() }
+    }
+
+    /// A run for each length of time, in whole microseconds.
+    pub fn every(length: Duration) -> Self {
+        Self::TimeDelta { microseconds: i64::try_from(length.as_micros()).unwrap_or(i64::MAX) }
+    }
+
+    /// A timetable by its class, with its keyword arguments as a JSON object: one of Airflow's, or one that the host added
+    /// to its [`Timetables`](crate::schedule::Timetables).
+    pub fn timetable(class: impl Into<String>, arguments: serde_json::Value) -> Self {
+        Self::Timetable { class: class.into(), arguments: serde_json::json!({"args": [], "kwargs": arguments}) }
+    }
+
+    /// A run whenever all of some datasets have been updated.
+    pub fn datasets(uris: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::Datasets { condition: DatasetCondition::all(uris.into_iter().map(Into::into)) }
     }
 }
 

@@ -6,6 +6,8 @@ mod cron_text;
 mod delta;
 mod events;
 mod interval;
+#[cfg(test)]
+mod manual_test;
 mod recurrence;
 mod relative;
 mod simple;
@@ -107,6 +109,23 @@ impl Timetables {
         self.own.insert(class.into(), Arc::new(make));
     }
 
+    /// Whether it knows the class that a schedule names, if it names one.
+    pub fn knows(&self, schedule: &Schedule) -> bool {
+        match schedule {
+            Schedule::Timetable { class, .. } => self.knows_class(class),
+            Schedule::DatasetOrTime { timetable, .. } => match timetable.as_ref() {
+                Schedule::Timetable { class, .. } => self.knows_class(class),
+                _ => true,
+            },
+            _ => true,
+        }
+    }
+
+    /// Whether it knows a class by this import path.
+    pub fn knows_class(&self, class: &str) -> bool {
+        self.own.contains_key(class) || airflows_name(class).is_some()
+    }
+
     /// The timetable of a schedule, on the wall clock of a zone where that matters.
     ///
     /// # Errors
@@ -150,14 +169,31 @@ fn positive_intervals(delta: Delta) -> Result<Arc<dyn Timetable>, String> {
     Ok(Arc::new(DataIntervals(delta)))
 }
 
-/// Airflow's timetables, by the last part of their import path; anything else is unknown.
-fn airflows(class: &str, declared: &Value) -> Result<Arc<dyn Timetable>, String> {
-    let unknown = || format!("no timetable is registered as '{class}'");
+/// Airflow's timetables that are made of arguments.
+const AIRFLOWS: [&str; 9] = [
+    "NullTimetable",
+    "OnceTimetable",
+    "ContinuousTimetable",
+    "CronDataIntervalTimetable",
+    "DeltaDataIntervalTimetable",
+    "CronTriggerTimetable",
+    "MultipleCronTriggerTimetable",
+    "DeltaTriggerTimetable",
+    "EventsTimetable",
+];
+
+/// The last part of the import path of one of Airflow's timetables, or that part alone.
+fn airflows_name(class: &str) -> Option<&'static str> {
     let name = match class.rsplit_once('.') {
-        Some((path, name)) if path.starts_with("airflow.") => name,
-        Some(_) => return Err(unknown()),
+        Some((path, name)) => path.starts_with("airflow.").then_some(name)?,
         None => class,
     };
+    AIRFLOWS.into_iter().find(|known| *known == name)
+}
+
+fn airflows(class: &str, declared: &Value) -> Result<Arc<dyn Timetable>, String> {
+    let unknown = || format!("no timetable is registered as '{class}'");
+    let name = airflows_name(class).ok_or_else(unknown)?;
     let mut arguments = Arguments::new(name, declared)?;
     let none = || Delta::Fixed(TimeDelta::zero());
     let timetable: Arc<dyn Timetable> = match name {

@@ -47,6 +47,7 @@ pub use user::NewUser;
 use crate::id::IdSource;
 use crate::log::LogStore;
 use crate::mask::SensitiveNames;
+use crate::schedule::Timetables;
 use crate::secret::Keyring;
 use crate::storage::Storage;
 
@@ -80,13 +81,26 @@ pub struct Service {
     logs: Arc<dyn LogStore>,
     ids: IdSource,
     settings: Settings,
+    timetables: Arc<Timetables>,
     roles_are_seeded: Arc<OnceLock<()>>,
 }
 
 impl Service {
     /// A service over a storage and its logs.
     pub fn new(storage: Arc<dyn Storage>, logs: Arc<dyn LogStore>, ids: IdSource, settings: Settings) -> Self {
-        Self { storage, logs, ids, settings, roles_are_seeded: Arc::default() }
+        Self { storage, logs, ids, settings, timetables: Arc::default(), roles_are_seeded: Arc::default() }
+    }
+
+    /// Knows these timetables, rather than Airflow's alone.
+    #[must_use]
+    pub fn with_timetables(mut self, timetables: Arc<Timetables>) -> Self {
+        self.timetables = timetables;
+        self
+    }
+
+    /// The timetables that DAGs may name.
+    pub fn timetables(&self) -> &Arc<Timetables> {
+        &self.timetables
     }
 
     /// Where state is kept.

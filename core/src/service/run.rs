@@ -7,12 +7,14 @@ use chrono::{DateTime, FixedOffset, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::interval::infer_manual_interval;
 use super::param::check_params;
 use super::task_instance::clear_amendments;
 use super::{Actor, Result, Service, ServiceError};
 use crate::id::DagId;
-use crate::model::{AuditEntry, DagRecord, DagRun, Note, RunState, RunType, StateSet, TaskInstance, TaskState};
+use crate::model::{
+    AuditEntry, DagRecord, DagRun, DataInterval, Note, RunState, RunType, StateSet, TaskInstance, TaskState,
+};
+use crate::schedule::Timetable;
 use crate::storage::{
     Amendment, InstanceAmendment, NewRun, Page, PageRequest, Range, RunQuery, StorageError, Subject, TaskInstanceQuery,
 };
@@ -44,6 +46,8 @@ pub struct CheckedTrigger<'a> {
     dag: &'a DagRecord,
     request: TriggerRequest,
     actor: &'a Actor,
+    /// `None` where no timetable can be made of the DAG's schedule.
+    timetable: Option<Arc<dyn Timetable>>,
     uid: Uuid,
     now: DateTime<Utc>,
     logical_date: DateTime<FixedOffset>,
@@ -129,8 +133,12 @@ impl Service {
             return Err(error);
         }
         let logical_date = request.logical_date.unwrap_or_else(|| now.fixed_offset()).trunc_subsecs(6);
+        let timetable = match request.data_interval {
+            Some(_) => None,
+            None => self.timetables.timetable(&dag.dag().schedule, &dag.dag().timezone).ok(),
+        };
         let uid = self.ids().uuid(now);
-        Ok(CheckedTrigger { dag, request, actor, uid, now, logical_date, attempts: 0 })
+        Ok(CheckedTrigger { dag, request, actor, timetable, uid, now, logical_date, attempts: 0 })
     }
 
     async fn check_is_new(&self, dag: &DagRecord, request: &TriggerRequest) -> Result<()> {
@@ -385,14 +393,14 @@ fn check_run_id(run_id: &str) -> Result<()> {
 }
 
 fn new_run(trigger: &CheckedTrigger<'_>) -> NewRun {
-    let CheckedTrigger { dag, request, actor, uid, logical_date, .. } = trigger;
+    let CheckedTrigger { dag, request, actor, timetable, uid, logical_date, .. } = trigger;
     let run_id = match request.run_id.as_deref() {
         None | Some("") => RunType::Manual.run_id(*logical_date),
         Some(run_id) => run_id.to_owned(),
     };
     let date = logical_date.to_utc();
-    let interval =
-        request.data_interval.unwrap_or_else(|| infer_manual_interval(&dag.dag().schedule, &dag.dag().timezone, date));
+    let inferred = || timetable.as_ref().map_or(DataInterval::exact(date), |timetable| timetable.manual_interval(date));
+    let interval = request.data_interval.map_or_else(inferred, |(start, end)| DataInterval { start, end });
     let audit = AuditEntry { dag_id: Some(dag.dag_id().clone()), ..actor.audit("post_dag_run") };
     NewRun {
         uid: *uid,
@@ -401,8 +409,8 @@ fn new_run(trigger: &CheckedTrigger<'_>) -> NewRun {
         run_type: RunType::Manual,
         state: RunState::Queued,
         logical_date: date,
-        data_interval_start: interval.0,
-        data_interval_end: interval.1,
+        data_interval_start: interval.start,
+        data_interval_end: interval.end,
         external_trigger: true,
         conf: Value::Object(request.conf.clone()),
         note: request.note.clone().map(|content| Note { content, user: actor.user().map(Into::into) }),

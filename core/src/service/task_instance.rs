@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::interval::is_on_schedule;
+use super::interval::dates_on_schedule;
 use super::relatives::Relatives;
 use super::{Actor, Result, Service, ServiceError};
 use crate::id::{DagId, RunId, TaskIx, UNMAPPED};
@@ -326,14 +326,21 @@ impl Service {
             ..RunQuery::default()
         };
         let around = self.storage.dag_runs(&query).await?.items;
-        let first = around.iter().map(|run| run.logical_date).min().unwrap_or(run.logical_date);
+        let reach = reach_of(&dag.schedule);
+        let on_schedule = match (&reach, self.timetables.timetable(&dag.schedule, &dag.timezone)) {
+            (Reach::Scheduled, Ok(timetable)) => {
+                let dates = around.iter().map(|run| run.logical_date).collect();
+                dates_on_schedule(&dag.schedule, timetable.as_ref(), &dates)
+            }
+            _ => BTreeSet::new(),
+        };
         let is_marked = |other: &DagRun| {
             other.id == run.id
-                || match reach_of(&dag.schedule) {
+                || match reach {
                     Reach::All => true,
                     Reach::Scheduled => {
                         matches!(other.run_type, RunType::Scheduled | RunType::Backfill)
-                            || is_on_schedule(&dag.schedule, &dag.timezone, first, other.logical_date)
+                            || on_schedule.contains(&other.logical_date)
                     }
                     Reach::Itself => false,
                 }
