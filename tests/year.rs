@@ -211,7 +211,8 @@ fn a_year_has_its_runs() {
             world.start(1 - victim, 1000 + u64::try_from(week).unwrap());
         }
     }
-    world.pass_until(end);
+    // What is due at the very end is made then.
+    world.pass_until(end + TimeDelta::minutes(1));
 
     let mut runs: BTreeMap<String, Vec<DagRun>> = BTreeMap::new();
     for run in now(world.storage.dag_runs(&RunQuery::default())).unwrap().items {
@@ -224,7 +225,9 @@ fn a_year_has_its_runs() {
             .iter()
             .map(|run| DataInterval { start: run.data_interval_start, end: run.data_interval_end })
             .collect();
-        assert_eq!(intervals, expected, "{} {:?} {}", dag.dag_id, dag.schedule, dag.timezone);
+        let differs = intervals.iter().zip(&expected).position(|(found, expected)| found != expected);
+        let what = (&dag.schedule, &dag.timezone, differs.map(|at| (intervals[at], expected[at])));
+        assert_eq!((intervals.len(), differs), (expected.len(), None), "{} {what:?}", dag.dag_id);
         for run in &found {
             assert_eq!((run.run_type, run.state), (RunType::Scheduled, RunState::Success), "{}", run.run_id);
         }
