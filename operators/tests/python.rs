@@ -190,7 +190,7 @@ fn decides(kind: &str, value: Value) -> Bed {
 #[tokio::test]
 async fn a_branch_follows_what_the_function_names() {
     let follows = async |value: Value| match decides("branch_python", value.clone()).run().await.unwrap() {
-        Outcome::Success { value: result, skip: SkipDownstream::Follow(ids) } => {
+        Outcome::Success { value: result, skip: SkipDownstream::Follow(ids), .. } => {
             assert_eq!(result.unwrap_or_default(), value);
             ids
         }
@@ -232,7 +232,7 @@ async fn a_short_circuit_skips_what_comes_after() {
             bed.task().arguments.insert("ignore_downstream_trigger_rules".into(), ignore.into());
         }
         match bed.run().await.unwrap() {
-            Outcome::Success { value: result, skip } => {
+            Outcome::Success { value: result, skip, .. } => {
                 assert_eq!(result.unwrap_or_default(), value);
                 skip
             }

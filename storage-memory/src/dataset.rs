@@ -1,13 +1,15 @@
 //! Datasets, their updates, and the updates that wait for DAGs.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use updraft_core::id::{DagId, TaskId};
+use updraft_core::id::{DagId, InstanceKey, RunId, TaskId};
 use updraft_core::model::{
-    AuditEntry, Dag, Dataset, DatasetConsumer, DatasetEvent, DatasetProducer, DatasetRecord, QueuedDatasetEvent,
+    AuditEntry, Dag, Dataset, DatasetConsumer, DatasetEvent, DatasetEventSource, DatasetProducer, DatasetRecord,
+    OutletEvent, QueuedDatasetEvent,
 };
 use updraft_core::storage::{
     DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, DatasetStorage, NewDatasetEvent, Page,
@@ -16,6 +18,7 @@ use updraft_core::storage::{
 
 use crate::MemoryStorage;
 use crate::list::{NoneLast, contains_like, may_read, page, sort};
+use crate::run::Run;
 use crate::state::State;
 
 /// A dataset and who uses it, each with the time since when.
@@ -65,6 +68,8 @@ pub(crate) struct Datasets {
     events: Vec<DatasetEvent>,
     /// By DAG and URI: since when.
     queue: BTreeMap<(DagId, String), DateTime<Utc>>,
+    /// Whether schedulers may find a run to create that they did not find before.
+    has_news: bool,
 }
 
 impl Datasets {
@@ -139,6 +144,17 @@ impl Datasets {
             });
         }
         uses
+    }
+
+    /// Whether there is news for schedulers; once only.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// What is queued for a DAG, by URI.
+    fn queued_for(&self, dag_id: &DagId) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
+        let all = self.queue.range((dag_id.clone(), String::new())..);
+        all.take_while(move |((of, _), _)| of == dag_id).map(|((_, uri), since)| (uri.as_str(), *since))
     }
 
     /// Forgets what a DAG uses and what waits for it.
@@ -248,10 +264,42 @@ impl State {
         let waits = |id: &&DagId| self.dag(id.as_str()).is_some_and(|dag| dag.is_active && !dag.is_paused);
         let waiting: Vec<DagId> = entry.consumers.keys().filter(waits).cloned().collect();
         for dag_id in waiting {
-            self.datasets.queue.entry((dag_id, uri.clone())).or_insert(now);
+            if let Slot::Vacant(slot) = self.datasets.queue.entry((dag_id, uri.clone())) {
+                slot.insert(now);
+                self.datasets.has_news = true;
+            }
         }
         self.datasets.events.push(event.clone());
         Ok(event)
+    }
+
+    /// A task instance has succeeded: it updates the datasets among its outlets. The try may have `said` more of that.
+    pub(crate) fn update_outlets(&mut self, now: DateTime<Utc>, id: RunId, key: InstanceKey, said: &[OutletEvent]) {
+        let Some(run) = self.run(id) else { return };
+        let Some(task) = run.version.dag.task(key.task).filter(|task| !task.outlets.is_empty()) else { return };
+        let source = DatasetEventSource {
+            dag_id: run.record.dag_id.clone(),
+            task_id: task.task_id.clone(),
+            run_id: run.record.run_id.clone(),
+            map_index: key.map_index,
+        };
+        let updates: Vec<_> = task.updates(said).collect();
+        for (uri, extra) in updates {
+            let new = NewDatasetEvent { uri, extra, source: Some(source.clone()) };
+            // A version's datasets are known as long as the version.
+            let _ = self.create_dataset_event(now, new);
+        }
+    }
+
+    /// A run has ended: there may be room for one that updates of datasets wait for.
+    pub(crate) fn note_room(&mut self, id: RunId) {
+        if self.datasets.queue.is_empty() {
+            return;
+        }
+        let waits = |run: &Run| self.datasets.queued_for(&run.record.dag_id).next().is_some();
+        if self.run(id).is_some_and(waits) {
+            self.datasets.has_news = true;
+        }
     }
 }
 
@@ -271,9 +319,15 @@ impl DatasetStorage for MemoryStorage {
         event: NewDatasetEvent,
         audit: Option<AuditEntry>,
     ) -> Result<DatasetEvent> {
-        let mut state = self.lock();
-        let event = state.create_dataset_event(now, event)?;
-        state.audit(now, audit);
+        let (event, is_news) = {
+            let mut state = self.lock();
+            let event = state.create_dataset_event(now, event)?;
+            state.audit(now, audit);
+            (event, state.datasets.take_news())
+        };
+        if is_news {
+            self.announce();
+        }
         Ok(event)
     }
 

@@ -272,7 +272,14 @@ impl SchedulerStorage for MemoryStorage {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
-        self.lock().commit(batch)
+        let (verdicts, is_news) = {
+            let mut state = self.lock();
+            (state.commit(batch), state.datasets.take_news())
+        };
+        if is_news {
+            self.announce();
+        }
+        verdicts
     }
 
     async fn announcement(&self, seen: u64) -> u64 {

@@ -37,7 +37,9 @@ impl News {
     pub(crate) const LIMITS: Self = Self(8);
     /// Users, roles and tokens.
     pub(crate) const ACCESS: Self = Self(16);
-    const ALL: Self = Self(31);
+    /// Updates of datasets that wait for DAGs, and room for the runs that they cause.
+    pub(crate) const DATASETS: Self = Self(32);
+    const ALL: Self = Self(63);
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -48,7 +50,7 @@ impl News {
     }
 }
 
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 /// Hints that come and go.
 #[derive(Debug)]

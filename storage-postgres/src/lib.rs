@@ -19,6 +19,7 @@ mod import_error;
 mod log;
 mod login;
 mod migrate;
+mod outlet;
 mod page;
 mod parsing_request;
 #[cfg(test)]

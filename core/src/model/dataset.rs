@@ -69,6 +69,18 @@ impl Task {
     pub fn outlet_datasets(&self) -> impl Iterator<Item = Dataset> {
         self.outlets.iter().filter_map(Dataset::from_value)
     }
+
+    /// The updates that its success makes, as URI and extra: one for each mention among its outlets, with what the try `said`
+    /// of the dataset, if it said anything (Airflow 2.11, `models/taskinstance.py`, `_register_dataset_changes`).
+    pub fn updates<'a>(
+        &'a self,
+        said: &'a [OutletEvent],
+    ) -> impl Iterator<Item = (String, Map<String, Value>)> + use<'a> {
+        self.outlet_datasets().map(|Dataset { uri, .. }| {
+            let extra = said.iter().find(|event| event.uri == uri).map(|event| event.extra.clone());
+            (uri, extra.unwrap_or_default())
+        })
+    }
 }
 
 impl Dag {
@@ -151,6 +163,15 @@ pub struct DatasetEventSource {
     pub run_id: String,
     /// Its map index; −1 if it is not mapped.
     pub map_index: i32,
+}
+
+/// What a try says of its update of a dataset (Airflow's `outlet_events`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutletEvent {
+    /// The URI of one of the task's outlets; others are ignored.
+    pub uri: String,
+    /// Facts about the update.
+    pub extra: Map<String, Value>,
 }
 
 /// That a dataset was updated, kept for a DAG until its schedule's condition holds.

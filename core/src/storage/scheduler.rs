@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::Result;
 use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
-use crate::model::{AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, RunState, TaskEventLog, TaskState};
+use crate::model::{
+    AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, OutletEvent, RunState, TaskEventLog, TaskState,
+};
 use crate::operator::SkipDownstream;
 
 /// A scheduler that is registered with the storage.
@@ -99,6 +101,8 @@ pub struct Ended {
     pub value: Option<Value>,
     /// Which of the tasks after it are skipped; stored as the XCom `skipmixin_key` unless `None`.
     pub skip: SkipDownstream,
+    /// What the try says of its updates of datasets; only that of a success counts.
+    pub outlet_events: Vec<OutletEvent>,
 }
 
 /// A change that a scheduler makes.
@@ -249,6 +253,11 @@ pub trait SchedulerStorage: Debug + Send + Sync {
     ///
     /// Starts and ends of tries go to the event log by the name of the state, as Airflow's do: a try that will be retried
     /// as `failed`, one that is given back not at all.
+    ///
+    /// An attempt that ends in success, and a success that is settled, update the datasets among the task's outlets
+    /// ([`Task::updates`](crate::model::Task::updates)) at the batch's time, as
+    /// [`DatasetStorage::create_dataset_event`](super::DatasetStorage::create_dataset_event) does, within the step. A state that
+    /// is set from outside updates nothing.
     ///
     /// # Errors
     /// `Fenced`; `Invalid` for a batch that does not follow the last one of its lane.

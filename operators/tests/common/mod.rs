@@ -193,7 +193,7 @@ impl Bed {
 
     pub async fn value(&self) -> Value {
         match self.run().await {
-            Ok(Outcome::Success { value, skip: SkipDownstream::None }) => value.unwrap_or(json!("nothing")),
+            Ok(Outcome::Success { value, skip: SkipDownstream::None, .. }) => value.unwrap_or(json!("nothing")),
             other => panic!("{other:?}; log:\n{}", self.log().await),
         }
     }

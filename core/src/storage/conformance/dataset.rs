@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::world::{World, assert_err, at, audit, dag, registration, task};
+use super::world::{World, assert_err, at, audit, dag, end_of, ended, key, mark, registration, task};
 use super::{Trial, naive};
 use crate::id::DagId;
 use crate::model::{
-    Dag, Dataset, DatasetCondition, DatasetEvent, DatasetEventSource, DatasetRecord, QueuedDatasetEvent, Schedule,
+    Dag, Dataset, DatasetCondition, DatasetEvent, DatasetEventSource, DatasetRecord, OutletEvent, QueuedDatasetEvent,
+    Schedule, TaskState,
 };
 use crate::storage::{
-    DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, EventLogQuery, NewDatasetEvent, OrderBy,
-    PageRequest, QueuedDatasetEventQuery, StorageError,
+    Change, DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, EventLogQuery, NewDatasetEvent, OrderBy,
+    PageRequest, QueuedDatasetEventQuery, StorageError, Verdict,
 };
 
 fn consumer(id: &str, uris: &[&str]) -> Dag {
@@ -150,6 +151,69 @@ pub async fn an_update_is_queued_once_for_each_dag_that_waits(trial: &dyn Trial)
     assert_eq!(world.queue(&waiting_for("paused")).await, ["paused s3://x 9"]);
     let log = world.storage.events(&EventLogQuery::default()).await.unwrap().items;
     assert_eq!(log.iter().map(|entry| &*entry.event).collect::<Vec<_>>(), ["made"]);
+}
+
+/// What a task instance updates is written with the batch in which it succeeds, whether it was tried or settled.
+pub async fn a_success_updates_the_outlets(trial: &dyn Trial) {
+    let world = World::new(trial);
+    world.register(consumer("c", &["s3://x", "s3://y"])).await;
+    world.register(consumer("paused", &["s3://x"])).await;
+    world.storage.set_paused(at(0), &[DagId::from("paused")], true, None).await.unwrap();
+    let mut maker = producer("p", &[("one", &["s3://x", "s3://y", "s3://x"]), ("two", &["s3://x"]), ("three", &[])]);
+    maker.tasks[0].outlets.push(json!({"__type__": "airflow.datasets.DatasetAlias", "name": "a"}));
+    let (mut scheduler, run) = world.started_of(maker).await;
+    let first = scheduler.admit(at(2), run.id, 0, 1).await;
+    let third = scheduler.admit(at(2), run.id, 2, 1).await;
+    let said = |uri: &str| OutletEvent { uri: uri.into(), extra: object(json!({"rows": 7, "about": uri})) };
+    let mut end = end_of(first, 0, TaskState::Success, at(3));
+    end.outlet_events = vec![said("s3://y"), said("s3://other")];
+    let end = Change::Ended(Arc::new(end));
+    let changes = vec![
+        (run.id, end.clone()),
+        (run.id, Change::Settle(key(1), TaskState::Success)),
+        (run.id, ended(third, 2, TaskState::Success, at(3))),
+    ];
+    let batch = scheduler.batch(at(4), changes);
+    for _ in 0..2 {
+        assert_eq!(world.storage.commit(&batch).await.unwrap(), [Verdict::Done, Verdict::Done, Verdict::Done]);
+    }
+    assert_eq!(scheduler.apply(at(5), run.id, end).await, Verdict::Done, "it has ended already");
+    let events = world.storage.dataset_events(&DatasetEventQuery::default()).await.unwrap().items;
+    let source = |task: &str| {
+        let (dag_id, run_id) = (run.dag_id.clone(), run.run_id.clone());
+        Some(DatasetEventSource { dag_id, task_id: task.into(), run_id, map_index: -1 })
+    };
+    let shown: Vec<_> =
+        events.iter().map(|event| (event.dataset_uri.as_str(), event.source.clone(), event.extra.clone())).collect();
+    let expected = [
+        ("s3://x", source("one"), Map::new()),
+        ("s3://y", source("one"), said("s3://y").extra),
+        ("s3://x", source("one"), Map::new()),
+        ("s3://x", source("two"), Map::new()),
+    ];
+    assert_eq!(shown, expected);
+    assert!(events.iter().all(|event| event.timestamp == at(4)));
+    assert_eq!(world.queue(&QueuedDatasetEventQuery::default()).await, ["c s3://x 4", "c s3://y 4"]);
+}
+
+/// Whatever does not end in success updates nothing, nor does a success that is set from outside or comes too late.
+pub async fn nothing_but_a_success_updates_outlets(trial: &dyn Trial) {
+    let world = World::new(trial);
+    world.register(consumer("c", &["s3://x"])).await;
+    let tasks: Vec<(&str, &[&str])> =
+        vec![("a", &["s3://x"]), ("b", &["s3://x"]), ("c", &["s3://x"]), ("d", &["s3://x"])];
+    let (mut scheduler, run) = world.started_of(producer("p", &tasks)).await;
+    scheduler.run_try(at(2), run.id, 0, 1, TaskState::Failed).await;
+    scheduler.run_try(at(2), run.id, 1, 1, TaskState::Skipped).await;
+    scheduler.done(at(3), run.id, Change::Skip(key(2))).await;
+    let late = scheduler.admit(at(3), run.id, 3, 1).await;
+    world
+        .amend(at(4), run.id, None, vec![(key(3), mark(TaskState::Success)), (key(0), mark(TaskState::Success))])
+        .await;
+    scheduler.reload(run.id).await;
+    scheduler.apply(at(5), run.id, ended(late, 3, TaskState::Success, at(5))).await;
+    assert_eq!(world.storage.dataset_events(&DatasetEventQuery::default()).await.unwrap().total, 0);
+    assert!(world.queue(&QueuedDatasetEventQuery::default()).await.is_empty());
 }
 
 /// What is queued is found and forgotten by DAG, dataset, time and what the caller may see.

@@ -227,6 +227,8 @@ properties! {
         datasets_become_known_with_their_dags
         uses_of_datasets_follow_the_newest_version
         an_update_is_queued_once_for_each_dag_that_waits
+        a_success_updates_the_outlets
+        nothing_but_a_success_updates_outlets
         queued_updates_are_chosen_by_each_filter
         a_deleted_dag_leaves_its_datasets
         a_run_without_updates_has_none
