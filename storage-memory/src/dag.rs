@@ -50,7 +50,7 @@ impl Version {
 #[derive(Debug)]
 pub(crate) struct DagEntry {
     pub(crate) newest: Arc<Version>,
-    versions: Vec<DagVersionId>,
+    pub(crate) versions: Vec<DagVersionId>,
     pub(crate) is_paused: bool,
     pub(crate) is_active: bool,
     pub(crate) last_parsed_time: DateTime<Utc>,

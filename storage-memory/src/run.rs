@@ -60,7 +60,7 @@ impl Run {
 }
 
 impl State {
-    fn create_run(&mut self, now: DateTime<Utc>, new: NewRun) -> Result<DagRun> {
+    pub(crate) fn create_run(&mut self, now: DateTime<Utc>, new: NewRun) -> Result<DagRun> {
         let not_found = || StorageError::NotFound(Subject::DagVersion(new.dag_version.0));
         let version = Arc::clone(self.versions.get(&new.dag_version).ok_or_else(not_found)?);
         let dag_id = version.dag.dag_id.clone();
@@ -224,6 +224,7 @@ impl State {
             return Ok(());
         };
         self.runs_by_uid.remove(&run.record.uid);
+        self.datasets.forget_run(id);
         let Run { instances, version, .. } = run.as_mut();
         for (instance, place) in instances.iter_mut().zip(&version.places) {
             self.pools.set_state(instance, *place, TaskState::Removed);

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagVersionId, RunId, SchedulerId};
-use updraft_core::model::{DagVersion, Host, RunState, TaskState};
+use updraft_core::model::{DagRun, DagVersion, Host, RunState, TaskState};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
-    Batch, InstanceSnapshot, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict,
+    Batch, InstanceSnapshot, NewDatasetRun, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError,
+    Verdict, WaitingConsumer,
 };
 
 use crate::MemoryStorage;
@@ -280,6 +281,18 @@ impl SchedulerStorage for MemoryStorage {
             self.announce();
         }
         verdicts
+    }
+
+    async fn waiting_consumers(&self, versions: &[DagVersionId]) -> Result<Vec<WaitingConsumer>> {
+        Ok(self.lock().waiting_consumers(versions))
+    }
+
+    async fn create_dataset_run(&self, now: DateTime<Utc>, run: &NewDatasetRun) -> Result<Option<DagRun>> {
+        let created = self.lock().create_dataset_run(now, run)?;
+        if created.is_some() {
+            self.announce();
+        }
+        Ok(created)
     }
 
     async fn announcement(&self, seen: u64) -> u64 {

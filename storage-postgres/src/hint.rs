@@ -22,6 +22,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long what was read without news may be taken for the present state.
 const TRUSTED: Duration = Duration::from_millis(950);
 
+/// The same for that no DAG waits for a run because of datasets.
+const NONE_WAITING_TRUSTED: Duration = Duration::from_millis(4950);
+
 /// What there is news of, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct News(u8);
@@ -92,6 +95,8 @@ struct Known {
     slots: Option<(ReadAt, Vec<(String, i32)>)>,
     /// There was no version after this one.
     none_after: Option<(ReadAt, Option<DagVersionId>)>,
+    /// For none of these versions of DAGs an update of a dataset was waiting that may cause a run.
+    none_waiting: Option<(ReadAt, Vec<DagVersionId>)>,
     /// The number of changes of access.
     access: Option<(ReadAt, i64)>,
 }
@@ -159,6 +164,19 @@ impl Hints {
 
     pub(crate) fn learn_none_after(&self, after: Option<DagVersionId>, read: ReadAt) {
         self.known().none_after = Some((read, after));
+    }
+
+    /// Whether no DAG of these versions waited for a run when that was last read, and there is no news of what decides that.
+    pub(crate) fn knows_none_waiting(&self, versions: &[DagVersionId], concerns: News, now: ReadAt) -> bool {
+        let known = self.known();
+        known.none_waiting.as_ref().is_some_and(|(read, before)| {
+            let age = now.time.saturating_sub(read.time);
+            before == versions && self.generation(concerns) == read.generation && age < NONE_WAITING_TRUSTED
+        })
+    }
+
+    pub(crate) fn learn_none_waiting(&self, versions: &[DagVersionId], read: ReadAt) {
+        self.known().none_waiting = Some((read, versions.to_vec()));
     }
 
     /// The number of changes of access, if it was read a moment ago and there is no news of any.

@@ -11,6 +11,7 @@ mod dag;
 mod dag_run;
 mod dag_warning;
 mod dataset;
+mod dataset_run;
 mod error;
 mod event_log;
 mod hint;

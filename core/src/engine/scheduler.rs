@@ -1,6 +1,7 @@
 //! The scheduler loop.
 
 mod admission;
+mod consumers;
 mod machines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::{self, Either, FusedFuture, FutureExt};
 
 use self::admission::Admissions;
+use self::consumers::Consumers;
 use self::machines::Machines;
 use super::{EngineError, Plan, SchedulerState, SchedulerStatus};
 use crate::clock::{Clock, Sleep};
@@ -96,6 +98,7 @@ pub struct Scheduler {
     sequence: u64,
     /// Plans of versions that can run here.
     plans: BTreeMap<DagVersionId, Arc<Plan>>,
+    consumers: Consumers,
     /// The newest version that was looked at.
     newest_version: Option<DagVersionId>,
     machines: Machines,
@@ -170,6 +173,7 @@ impl Scheduler {
             machines: Machines::default(),
             sequence: 0,
             plans: BTreeMap::new(),
+            consumers: Consumers::default(),
             newest_version: None,
             pending: Vec::new(),
             now,
@@ -320,6 +324,7 @@ impl Scheduler {
             self.admissions.set_pools(&pools);
         }
         self.admissions.unpark_all();
+        self.create_dataset_runs().await?;
         self.claim().await?;
         // Runs that could not start for lack of room are read and tried again.
         let held = self.machines.take_held();
@@ -369,6 +374,7 @@ impl Scheduler {
                 if self.parts.runnable.can_run(version) {
                     let plan = Arc::new(Plan::new(version));
                     self.admissions.add_plan(&plan);
+                    self.consumers.add_plan(&plan);
                     self.plans.insert(version.id, plan);
                 }
             }
