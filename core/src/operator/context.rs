@@ -1,5 +1,6 @@
 //! What an operator sees of its try.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Display};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use super::TaskError;
 use crate::clock::Clock;
 use crate::executor::Attempt;
 use crate::log::{LogLevel, LogWriter};
-use crate::model::{Connection, OutletEvent, RETURN_VALUE, Task, normal_uri};
+use crate::model::{Connection, DagRun, DatasetEvent, OutletEvent, RETURN_VALUE, Task, normal_uri};
 use crate::storage::{StorageError, XComEntry, XComQuery};
 
 /// Why a try was told to end.
@@ -129,6 +130,21 @@ pub trait TaskStore: Send + Sync + Debug {
     /// # Errors
     /// Those of the storage.
     async fn previous_success(&self, attempt: &Attempt) -> Result<Option<[Option<DateTime<Utc>>; 4]>, StorageError>;
+
+    /// The updates of datasets that caused the attempt's run, oldest first, each with the run that made it if that is there.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn triggering_dataset_events(
+        &self,
+        attempt: &Attempt,
+    ) -> Result<Vec<(DatasetEvent, Option<DagRun>)>, StorageError>;
+
+    /// All updates of a dataset, oldest first; none of one that is not known.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn dataset_events(&self, uri: &str) -> Result<Vec<DatasetEvent>, StorageError>;
 
     /// Says where the attempt runs.
     ///
@@ -252,6 +268,19 @@ impl TaskContext {
     /// Time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.parts.clock
+    }
+
+    /// The updates of datasets that caused the run, by URI, those of each dataset oldest first (Airflow's
+    /// `triggering_dataset_events`).
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn triggering_dataset_events(&self) -> Result<BTreeMap<String, Vec<DatasetEvent>>, StorageError> {
+        let mut by_uri: BTreeMap<String, Vec<DatasetEvent>> = BTreeMap::new();
+        for (event, _) in self.inner.parts.store.triggering_dataset_events(&self.inner.parts.attempt).await? {
+            by_uri.entry(event.dataset_uri.clone()).or_default().push(event);
+        }
+        Ok(by_uri)
     }
 
     /// Says what the try's update of a dataset is about (Airflow's `outlet_events[dataset].extra = …`); said again, it replaces

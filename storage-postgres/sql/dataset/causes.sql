@@ -13,9 +13,9 @@ CROSS JOIN LATERAL (
     SELECT * FROM updraft.dataset_event o
     WHERE o.dataset = c.dataset AND o."timestamp" > last.logical_date AND o."timestamp" <= $2 OFFSET 0
 ) e
+LEFT JOIN LATERAL (SELECT o.id FROM updraft.dag o WHERE o.namespace = '' AND o.dag_id = e.source_dag_id OFFSET 0) d ON true
 LEFT JOIN LATERAL (
-    SELECT o.data_interval_start, o.data_interval_end
-    FROM updraft.dag d JOIN updraft.dag_run o ON o.run_id = e.source_run_id AND o.dag = d.id
-    WHERE d.namespace = '' AND d.dag_id = e.source_dag_id OFFSET 0
+    SELECT o.data_interval_start, o.data_interval_end FROM updraft.dag_run o
+    WHERE o.run_id = e.source_run_id AND o.dag = d.id OFFSET 0
 ) r ON true
 ORDER BY e.id
