@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use updraft_core::dag::{Node as End, Wiring, check, read_access_control, settle};
 use updraft_core::id::TaskIx;
-use updraft_core::model::{Dag, Schedule};
+use updraft_core::model::Dag;
 use updraft_core::operator::Registry;
 use updraft_core::schedule::Timetables;
 

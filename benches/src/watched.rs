@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use updraft_core::id::{DagVersionId, RunId};
-use updraft_core::model::{DagVersion, Host};
+use updraft_core::model::{DagRun, DagVersion, Host};
 use updraft_core::storage::{
-    Batch, Change, DueSchedules, Result, RunSnapshot, ScheduleStep, ScheduleStorage, ScheduleVerdict, SchedulerSession,
-    SchedulerStorage, Verdict,
+    Batch, Change, DueSchedules, NewDatasetRun, Result, RunSnapshot, ScheduleStep, ScheduleStorage, ScheduleVerdict,
+    SchedulerSession, SchedulerStorage, Verdict, WaitingConsumer,
 };
 
 /// Passes everything on, and counts runs that end.
@@ -128,6 +128,14 @@ impl SchedulerStorage for Watched {
             self.done.notify_one();
         }
         Ok(verdicts)
+    }
+
+    async fn waiting_consumers(&self, versions: &[DagVersionId]) -> Result<Vec<WaitingConsumer>> {
+        self.inner.waiting_consumers(versions).await
+    }
+
+    async fn create_dataset_run(&self, now: DateTime<Utc>, run: &NewDatasetRun) -> Result<Option<DagRun>> {
+        self.inner.create_dataset_run(now, run).await
     }
 
     async fn announcement(&self, seen: u64) -> u64 {

@@ -77,7 +77,7 @@ fn blur(value: &mut Value) {
         Value::Object(members) => {
             for (name, value) in members.iter_mut() {
                 match (name.as_str(), &mut *value) {
-                    // No run is caused by datasets yet.
+                    // Nobody makes runs of updates here.
                     ("created_dagruns", Value::Array(runs)) => runs.clear(),
                     ("consuming_dags", Value::Array(dags)) => {
                         dags.sort_by_key(|dag| dag["dag_id"].to_string());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use tokio::process::Command;
+use updraft_core::model::Dataset;
 use updraft_core::operator::{Operator, Outcome, SkipDownstream, TaskContext, TaskError};
 
 use crate::airflow_env::{self, isoformat};
@@ -250,6 +251,14 @@ fn facts(context: &TaskContext) -> Value {
             "start_date": isoformat(attempt.queued_when),
             "token": attempt.token,
         },
+        "inlets": datasets(&task.inlets),
+        "outlets": datasets(&task.outlets),
         "params": context.params(),
     })
+}
+
+fn datasets(declared: &[Value]) -> Vec<Value> {
+    let datasets = declared.iter().filter_map(Dataset::from_value);
+    let shown = |Dataset { uri, extra }| json!({"uri": uri, "extra": (!extra.is_empty()).then_some(extra)});
+    datasets.map(shown).collect()
 }

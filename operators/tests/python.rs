@@ -5,9 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Bed, lives, until};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use updraft_core::executor::Executor;
-use updraft_core::model::{Param, TaskGroup};
+use updraft_core::model::{Dataset, DatasetEvent, DatasetEventSource, Param, TaskGroup};
 use updraft_core::operator::{CancelReason, Outcome, Registry, SkipDownstream, TaskError};
 
 fn python_with(name: &str, more: Value) -> Bed {
@@ -73,6 +73,34 @@ async fn a_function_gets_of_the_context_what_it_takes() {
     assert_eq!(python("previous").value().await, json!(["2023-12-31T00:00:00.261096+00:00", null]));
     let clash = python_with("names", json!({"op_args": ["x"]})).failure().await;
     assert!(clash.contains("ValueError: The key 'ds' in args is a part of kwargs and therefore reserved."), "{clash}");
+}
+
+#[tokio::test]
+async fn a_function_reads_and_tells_of_updates_of_datasets() {
+    let mut bed = python("updates");
+    bed.task().outlets = vec!["s3://lab/a".into(), Dataset::new("s3://lab/b").with_extra("rows", 7).into_value()];
+    let event = |id, uri: &str| DatasetEvent {
+        id,
+        dataset_id: 3,
+        dataset_uri: uri.into(),
+        extra: Map::from_iter([("id".to_owned(), json!(id))]),
+        source: Some(DatasetEventSource { dag_id: "p".into(), task_id: "t".into(), run_id: "r".into(), map_index: -1 }),
+        timestamp: common::logical_date(),
+        created_dag_runs: Vec::new(),
+    };
+    bed.store.updates.lock().unwrap().extend([event(5, "s3://lab/x"), event(6, "s3://lab/y"), event(7, "s3://lab/x")]);
+    let Outcome::Success { value, outlet_events, .. } = bed.run().await.unwrap() else { panic!("no success") };
+    let expected = json!([
+        ["s3://lab/x", "s3://lab/y"], [{"id": 5}, {"id": 7}], ["p", "s3://lab/y", "2024-01-01", "r"],
+        "[Dataset(uri='s3://lab/a', extra=None), Dataset(uri='s3://lab/b', extra={'rows': 7})]"
+    ]);
+    assert_eq!(value.unwrap(), expected);
+    let told: Vec<_> = outlet_events.iter().map(|event| json!([event.uri, event.extra])).collect();
+    assert_eq!(told, [json!(["s3://lab/a", {"rows": 1}]), json!(["s3://lab/b", {"more": [null]}])]);
+    // Who says nothing asks for nothing.
+    bed.task().arguments.insert("python_callable".into(), "callables.nothing".into());
+    let Outcome::Success { outlet_events, .. } = bed.run().await.unwrap() else { panic!("no success") };
+    assert!(outlet_events.is_empty());
 }
 
 #[tokio::test]
@@ -190,7 +218,7 @@ fn decides(kind: &str, value: Value) -> Bed {
 #[tokio::test]
 async fn a_branch_follows_what_the_function_names() {
     let follows = async |value: Value| match decides("branch_python", value.clone()).run().await.unwrap() {
-        Outcome::Success { value: result, skip: SkipDownstream::Follow(ids) } => {
+        Outcome::Success { value: result, skip: SkipDownstream::Follow(ids), .. } => {
             assert_eq!(result.unwrap_or_default(), value);
             ids
         }
@@ -232,7 +260,7 @@ async fn a_short_circuit_skips_what_comes_after() {
             bed.task().arguments.insert("ignore_downstream_trigger_rules".into(), ignore.into());
         }
         match bed.run().await.unwrap() {
-            Outcome::Success { value: result, skip } => {
+            Outcome::Success { value: result, skip, .. } => {
                 assert_eq!(result.unwrap_or_default(), value);
                 skip
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use updraft_core::clock::{Clock, SystemClock};
 use updraft_core::dag::content_hash;
 use updraft_core::executor::{Attempt, Executor, ExecutorEvent, LocalExecutor, LocalExecutorParts};
@@ -12,12 +12,13 @@ use updraft_core::id::{IdSource, InstanceKey, TaskIx};
 use updraft_core::log::{LogStore, MemoryLogs};
 use updraft_core::mask::SensitiveNames;
 use updraft_core::model::{
-    AttemptPhase, Dag, DagRun, Host, OperatorRef, Param, RunState, RunType, Task, TaskEventLog, Variable,
+    AttemptPhase, Dag, DagRun, DatasetCondition, DatasetEventSource, Host, OperatorRef, Param, RunState, RunType,
+    Schedule, Task, TaskEventLog, Variable,
 };
 use updraft_core::operator::{CodeTasks, Outcome, Registry, StorageTaskStore, TaskError};
 use updraft_core::storage::{
-    Admission, Batch, Change, DagRegistration, DagStorage, NewRun, RunStorage, SchedulerSession, SchedulerStorage,
-    Transition, VariableStorage, Verdict, XComStorage,
+    Admission, Batch, Change, DagRegistration, DagStorage, DatasetStorage, NewDatasetEvent, NewDatasetRun, NewRun,
+    RunStorage, SchedulerSession, SchedulerStorage, Transition, VariableStorage, Verdict, XComStorage,
 };
 use updraft_operators::{OperatorsConfig, TemplateRenderer, register_all};
 use updraft_storage_memory::MemoryStorage;
@@ -195,4 +196,37 @@ async fn native_templates_become_objects() {
     let mut bed = Bed::new(vec![task], |dag| dag.render_template_as_native_obj = true).await;
     let (result, log) = bed.run(0).await;
     assert_eq!(result.expect(&log), Outcome::Skipped);
+}
+
+#[tokio::test]
+async fn templates_see_the_updates_that_caused_the_run() {
+    let command = "echo \"{% for uri, events in triggering_dataset_events.items() %}{{ uri }}:{% for event in events %} \
+        {{ event.source_dag_id }} {{ event.extra.n }} {{ event.dataset.uri }} {{ event.timestamp.year > 2000 }}\
+        {% endfor %}; {% endfor %}\
+        {{ (triggering_dataset_events.values() | first | first).source_dag_run.data_interval_start | ds }} \
+        {{ inlet_events['s3://a'] | length }} {{ inlet_events[inlets[0].uri][-1].extra }} {{ outlets }}\"";
+    let mut task = bash("t", command);
+    task.inlets = vec!["s3://a".into()];
+    task.outlets = vec!["s3://c".into()];
+    let plain = bash("plain", "echo '{{ triggering_dataset_events }}'");
+    let condition = DatasetCondition::all(["s3://a".to_owned(), "s3://b".to_owned()]);
+    let mut bed = Bed::new(vec![task, plain], |dag| dag.schedule = Schedule::Datasets { condition }).await;
+    assert_eq!(bed.run(1).await.0.expect("success"), Outcome::value("{}"));
+    let source =
+        DatasetEventSource { dag_id: "d".into(), task_id: "t".into(), run_id: bed.run.run_id.clone(), map_index: -1 };
+    let now = SystemClock::new().now();
+    for (uri, n, source) in [("s3://a", 1, Some(source)), ("s3://b", 2, None)] {
+        let event = NewDatasetEvent { uri: uri.into(), extra: Map::from_iter([("n".to_owned(), json!(n))]), source };
+        bed.storage.create_dataset_event(now, event, None).await.expect("an update");
+    }
+    let uris = vec!["s3://a".to_owned(), "s3://b".to_owned()];
+    let new = NewDatasetRun { uid: bed.ids.uuid(now), dag_version: bed.run.dag_version, uris };
+    bed.storage.create_dataset_run(now, &new).await.expect("a step").expect("a run");
+    let claimed = bed.storage.claim_runs(&bed.session, &[new.dag_version], 1).await.expect("claimed").remove(0);
+    bed.run = Arc::new(claimed.run);
+    bed.commit(Change::StartRun).await;
+    let (result, log) = bed.run(0).await;
+    let expected = "s3://a: d 1 s3://a True; s3://b: None 2 s3://b True; 2024-02-01 1 {'n': 1} \
+        [Dataset(uri='s3://c', extra=None)]";
+    assert_eq!(result.expect(&log), Outcome::value(expected));
 }

@@ -176,6 +176,7 @@ impl State {
         }
         self.enter(id);
         self.finish_attempts(id);
+        self.note_room(id);
         Verdict::Done
     }
 
@@ -349,6 +350,9 @@ impl State {
             }
         }
         run.live -= 1;
+        if ended.state == TaskState::Success {
+            self.update_outlets(step.now, id, key, &ended.outlet_events);
+        }
         Verdict::Done
     }
 
@@ -406,6 +410,9 @@ impl State {
         instance.end = step.now.into();
         instance.updated = step.now.into();
         pools.set_state(instance, place, state);
+        if state == TaskState::Success {
+            self.update_outlets(step.now, id, key, &[]);
+        }
         Verdict::Done
     }
 

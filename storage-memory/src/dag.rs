@@ -51,7 +51,7 @@ impl Version {
 #[derive(Debug)]
 pub(crate) struct DagEntry {
     pub(crate) newest: Arc<Version>,
-    versions: Vec<DagVersionId>,
+    pub(crate) versions: Vec<DagVersionId>,
     pub(crate) is_paused: bool,
     pub(crate) is_active: bool,
     /// When it was first made known.

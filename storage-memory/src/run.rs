@@ -228,6 +228,7 @@ impl State {
             return Ok(());
         };
         self.runs_by_uid.remove(&run.record.uid);
+        self.datasets.forget_run(id);
         let Run { instances, version, .. } = run.as_mut();
         for (instance, place) in instances.iter_mut().zip(&version.places) {
             self.pools.set_state(instance, *place, TaskState::Removed);

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::id::{DagVersionId, RunId, SchedulerId};
-use updraft_core::model::{DagVersion, Host, RunState, TaskState};
+use updraft_core::model::{DagRun, DagVersion, Host, RunState, TaskState};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
-    Batch, InstanceSnapshot, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict,
+    Batch, InstanceSnapshot, NewDatasetRun, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError,
+    Verdict, WaitingConsumer,
 };
 
 use crate::MemoryStorage;
@@ -272,7 +273,26 @@ impl SchedulerStorage for MemoryStorage {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
-        self.lock().commit(batch)
+        let (verdicts, is_news) = {
+            let mut state = self.lock();
+            (state.commit(batch), state.datasets.take_news())
+        };
+        if is_news {
+            self.announce();
+        }
+        verdicts
+    }
+
+    async fn waiting_consumers(&self, versions: &[DagVersionId]) -> Result<Vec<WaitingConsumer>> {
+        Ok(self.lock().waiting_consumers(versions))
+    }
+
+    async fn create_dataset_run(&self, now: DateTime<Utc>, run: &NewDatasetRun) -> Result<Option<DagRun>> {
+        let created = self.lock().create_dataset_run(now, run)?;
+        if created.is_some() {
+            self.announce();
+        }
+        Ok(created)
     }
 
     async fn announcement(&self, seen: u64) -> u64 {

@@ -12,7 +12,9 @@ use sqlx::types::Json;
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::Mutex;
 use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId};
-use updraft_core::model::{AttemptPhase, Dag, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState};
+use updraft_core::model::{
+    AttemptPhase, Dag, OutletEvent, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
+};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, StorageError, Transition, Verdict};
 
@@ -21,6 +23,7 @@ use crate::code::{int, phase_state, run_state, run_state_code};
 use crate::error::{is_collision, is_duplicate, storage_error};
 use crate::hint::News;
 use crate::image::{Asked, Birth, Event, Holding, Images, Live, Place, decoded};
+use crate::outlet::{Update, write_updates};
 use crate::room::{Needs, Rooms};
 use crate::sql::{Schema, sql};
 use crate::verdict::{stored_verdicts, with_stored};
@@ -124,9 +127,10 @@ impl PostgresStorage {
         };
         let mut step = Step::new(self, &mut transaction, batch, (host, pid), start, &predicted, doubts_tokens).await?;
         let verdicts = step.apply(batch);
-        let Step { images, runs, bumped, .. } = step;
+        let Step { images, runs, bumped, updates, .. } = step;
         let scheduler = (batch.session.id.0, i64::try_from(batch.session.epoch).unwrap_or(i64::MAX));
         images.write(&mut transaction, schema, batch.now, Some(scheduler)).await?;
+        let mut is_news = write_updates(&mut transaction, schema, batch.now, &updates).await?;
         write_runs(&mut transaction, schema, batch.now, &runs).await?;
         let has_bumped = !bumped.is_empty();
         if has_bumped {
@@ -147,8 +151,13 @@ impl PostgresStorage {
         if ended().any(|(_, run)| run.dag_version.view.dag.schedule.is_timed()) {
             self.inner.hints.note(News::SCHEDULES);
         }
+        // There may be room for a run that updates of datasets wait for.
+        is_news |= ended().any(|(_, run)| run.dag_version.view.dag.consumed_uris().next().is_some());
         if has_bumped {
             self.announce(News::CHANGES);
+        }
+        if is_news {
+            self.announce(News::DATASETS);
         }
         Ok(verdicts)
     }
@@ -294,6 +303,8 @@ struct Step {
     rooms: Rooms,
     /// Runs of other owners that a release concerns.
     bumped: BTreeSet<RunId>,
+    /// Updates of datasets, in the order of the changes that made them.
+    updates: Vec<Update>,
 }
 
 impl Step {
@@ -352,7 +363,7 @@ impl Step {
         rooms.lock_missing(connection, schema, &needs, predicted).await?;
         rooms.count(connection, schema, &needs).await?;
         let (own, now, event_log) = (batch.session.id, batch.now, batch.event_log);
-        Ok(Self { host, pid, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new() })
+        Ok(Self { host, pid, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new(), updates: Vec::new() })
     }
 
     fn apply(&mut self, batch: &Batch) -> Vec<Verdict> {
@@ -554,7 +565,20 @@ impl Step {
             _ => false,
         };
         self.log(ended.end_date, id, key, number, event, is_logged);
+        if ended.state == TaskState::Success {
+            self.update_outlets(id, key, &ended.outlet_events);
+        }
         Some(Verdict::Done)
+    }
+
+    /// The instance has succeeded: it updates the datasets among its task's outlets.
+    fn update_outlets(&mut self, id: RunId, key: InstanceKey, said: &[OutletEvent]) {
+        let dag = self.runs.get(&id).map(|run| &run.dag_version.view.dag);
+        let task = dag.and_then(|dag| Some((&dag.dag_id, dag.task(key.task)?)));
+        if let Some((dag_id, task)) = task.filter(|(_, task)| !task.outlets.is_empty()) {
+            let update = |(uri, extra)| Update::new(uri, extra, (id, key), dag_id, &task.task_id);
+            self.updates.extend(task.updates(said).map(update));
+        }
     }
 
     /// Holds whatever the run's version and owner are.
@@ -612,6 +636,9 @@ impl Step {
         row.is_branched_off = is_branched_off;
         row.start_date = Some(now);
         row.end_date = Some(now);
+        if is_try {
+            self.update_outlets(id, key, &[]);
+        }
         Some(Verdict::Done)
     }
 

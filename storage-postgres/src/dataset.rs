@@ -26,6 +26,7 @@ use crate::audit::write_audit;
 use crate::dag::{anywhere, texts};
 use crate::dag_run::runs_by_key;
 use crate::error::storage_error;
+use crate::hint::News;
 use crate::page::{Orders, limit_and_offset, order, read_page, total};
 use crate::sql::{Schema, sql};
 use crate::version::Version;
@@ -265,7 +266,7 @@ impl DatasetStorage for PostgresStorage {
             .await
             .map_err(storage_error)?;
         let dataset = read(&row.ok_or_else(|| not_found(&uri))?).map_err(storage_error)?;
-        let id: i64 = sqlx::query_scalar(schema.sql(sql!("dataset/create_event")))
+        let (id, queued): (i64, i64) = sqlx::query_as(schema.sql(sql!("dataset/create_event")))
             .bind(dataset.id)
             .bind(now)
             .bind(source.as_ref().map(|source| source.dag_id.as_str()))
@@ -278,6 +279,9 @@ impl DatasetStorage for PostgresStorage {
             .map_err(storage_error)?;
         write_audit(&mut tx, schema, Some(now), audit).await?;
         tx.commit().await.map_err(storage_error)?;
+        if queued > 0 {
+            self.announce(News::DATASETS);
+        }
         Ok(DatasetEvent {
             id,
             dataset_id: dataset.id,

@@ -23,6 +23,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long what was read without news may be taken for the present state.
 const TRUSTED: Duration = Duration::from_millis(950);
 
+/// The same for that no DAG waits for a run because of datasets.
+const NONE_WAITING_TRUSTED: Duration = Duration::from_millis(4950);
+
 /// What there is news of, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct News(u8);
@@ -40,7 +43,9 @@ impl News {
     pub(crate) const ACCESS: Self = Self(16);
     /// Schedules that may be due.
     pub(crate) const SCHEDULES: Self = Self(32);
-    const ALL: Self = Self(63);
+    /// Updates of datasets that wait for DAGs, and room for the runs that they cause.
+    pub(crate) const DATASETS: Self = Self(64);
+    const ALL: Self = Self(127);
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -51,7 +56,7 @@ impl News {
     }
 }
 
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 /// Hints that come and go.
 #[derive(Debug)]
@@ -93,6 +98,8 @@ struct Known {
     slots: Option<(ReadAt, Vec<(String, i32)>)>,
     /// There was no version after this one.
     none_after: Option<(ReadAt, Option<DagVersionId>)>,
+    /// For none of these versions of DAGs an update of a dataset was waiting that may cause a run.
+    none_waiting: Option<(ReadAt, Vec<DagVersionId>)>,
     /// The number of changes of access.
     access: Option<(ReadAt, i64)>,
     nothing_due: Option<NothingDue>,
@@ -170,6 +177,19 @@ impl Hints {
 
     pub(crate) fn learn_none_after(&self, after: Option<DagVersionId>, read: ReadAt) {
         self.known().none_after = Some((read, after));
+    }
+
+    /// Whether no DAG of these versions waited for a run when that was last read, and there is no news of what decides that.
+    pub(crate) fn knows_none_waiting(&self, versions: &[DagVersionId], concerns: News, now: ReadAt) -> bool {
+        let known = self.known();
+        known.none_waiting.as_ref().is_some_and(|(read, before)| {
+            let age = now.time.saturating_sub(read.time);
+            before == versions && self.generation(concerns) == read.generation && age < NONE_WAITING_TRUSTED
+        })
+    }
+
+    pub(crate) fn learn_none_waiting(&self, versions: &[DagVersionId], read: ReadAt) {
+        self.known().none_waiting = Some((read, versions.to_vec()));
     }
 
     /// The number of changes of access, if it was read a moment ago and there is no news of any.

@@ -11,6 +11,7 @@ mod dag;
 mod dag_run;
 mod dag_warning;
 mod dataset;
+mod dataset_run;
 mod error;
 mod event_log;
 mod hint;
@@ -19,6 +20,7 @@ mod import_error;
 mod log;
 mod login;
 mod migrate;
+mod outlet;
 mod page;
 mod parsing_request;
 #[cfg(test)]

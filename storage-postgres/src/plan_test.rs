@@ -10,9 +10,10 @@ use crate::sql::{DEFAULT_SCHEMA, RUNS_OF_DAG, Schema, sql};
 use crate::storage::pinned;
 
 /// Tables that grow with runs.
-const LARGE: [&str; 10] = [
+const LARGE: [&str; 11] = [
     "dag_run",
     "dag_run_dataset_event",
+    "dataset_event",
     "task_instance",
     "task_instance_try",
     "attempt",
@@ -37,8 +38,12 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("commit/count_limits", sql!("commit/count_limits")),
     ("commit/fence", sql!("commit/fence")),
     ("commit/retire_runs", sql!("commit/retire_runs")),
+    ("commit/update_datasets", sql!("commit/update_datasets")),
     ("commit/write", sql!("commit/write")),
     ("commit/write_runs", sql!("commit/write_runs")),
+    ("dataset/causes", sql!("dataset/causes")),
+    ("dataset/take_queued", sql!("dataset/take_queued")),
+    ("dataset/waiting_consumers", sql!("dataset/waiting_consumers")),
     ("dag_run/recount", sql!("dag_run/recount")),
     ("dag_run/amend", sql!("dag_run/amend")),
     ("dag_run/create", sql!("dag_run/create")),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, Postgres, Row, Transaction};
 use updraft_core::id::{DagVersionId, InstanceKey, RunId, SchedulerId};
 use updraft_core::model::{AuditEntry, DagRun, RunState, TaskState};
 use updraft_core::storage::{Amendment, InstanceAmendment, NewRun, Result, SchedulerSession, StorageError, Subject};
@@ -24,6 +24,9 @@ use crate::version::Version;
 /// What became of each run to be created, in the order given.
 pub(crate) type Created = Vec<Result<DagRun>>;
 
+/// The versions that new runs run, by id.
+pub(crate) type KnownVersions = BTreeMap<i64, Arc<Version>>;
+
 /// The session that new runs may belong to at once.
 #[derive(Clone)]
 pub(crate) struct Heir {
@@ -32,16 +35,9 @@ pub(crate) struct Heir {
 }
 
 /// Makes sure that a scheduler asks for runs that became its own while the answer was lost.
-pub(crate) struct Handover<'a> {
+struct Handover<'a> {
     storage: &'a PostgresStorage,
     session: Option<SchedulerSession>,
-}
-
-impl Handover<'_> {
-    /// The answer has come.
-    pub(crate) fn done(mut self) -> Option<SchedulerSession> {
-        self.session.take()
-    }
 }
 
 impl Drop for Handover<'_> {
@@ -60,9 +56,7 @@ impl PostgresStorage {
             let mut transaction = self.begin_write().await?;
             match self.create_in(&mut transaction, now, &runs, heir.as_ref()).await {
                 Ok((created, versions)) => {
-                    let handover = self.handover(heir.as_ref());
-                    transaction.commit().await.map_err(storage_error)?;
-                    self.hand_over(handover.done(), &created, &versions);
+                    self.commit_created(transaction, heir.as_ref(), &created, &versions).await?;
                     return Ok(created);
                 }
                 Err(Failure::Database(error)) if is_collision(&error, collisions) => {
@@ -74,6 +68,21 @@ impl PostgresStorage {
                 Err(Failure::Storage(error)) => return Err(error),
             }
         }
+    }
+
+    /// Makes the creation of runs durable, and tells the schedulers.
+    pub(crate) async fn commit_created(
+        &self,
+        transaction: Transaction<'_, Postgres>,
+        heir: Option<&Heir>,
+        created: &[Result<DagRun>],
+        versions: &KnownVersions,
+    ) -> Result<()> {
+        let mut handover = Handover { storage: self, session: heir.map(|heir| heir.session.clone()) };
+        transaction.commit().await.map_err(storage_error)?;
+        let session = handover.session.take();
+        self.hand_over(session, created, versions);
+        Ok(())
     }
 
     /// Creates runs in a transaction of the host, as
@@ -123,17 +132,8 @@ impl PostgresStorage {
         Some(Heir { session, versions: known.versions.clone() })
     }
 
-    pub(crate) fn handover(&self, heir: Option<&Heir>) -> Handover<'_> {
-        Handover { storage: self, session: heir.map(|heir| heir.session.clone()) }
-    }
-
     /// Tells the schedulers: the own one has its runs already.
-    pub(crate) fn hand_over(
-        &self,
-        session: Option<SchedulerSession>,
-        created: &Created,
-        versions: &BTreeMap<i64, Arc<Version>>,
-    ) {
+    fn hand_over(&self, session: Option<SchedulerSession>, created: &[Result<DagRun>], versions: &KnownVersions) {
         let mut own = Vec::new();
         let mut is_news = false;
         for run in created.iter().flatten() {
@@ -162,7 +162,7 @@ impl PostgresStorage {
         now: DateTime<Utc>,
         runs: &[NewRun],
         heir: Option<&Heir>,
-    ) -> Result<(Created, BTreeMap<i64, Arc<Version>>), Failure> {
+    ) -> Result<(Created, KnownVersions), Failure> {
         let schema = &self.inner.schema;
         let versions =
             self.inner.versions.get(&mut *connection, schema, runs.iter().map(|run| run.dag_version.0)).await?;

@@ -1,7 +1,6 @@
 //! Where the schedules of DAGs stand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,10 +18,9 @@ use crate::PostgresStorage;
 use crate::commit::Failure;
 use crate::error::{is_collision, storage_error};
 use crate::hint::{News, ReadAt};
-use crate::run_write::{Created, Heir};
+use crate::run_write::{Created, Heir, KnownVersions};
 use crate::scheduler::epoch_of;
 use crate::sql::{Schema, sql};
-use crate::version::Version;
 
 /// How long it is believed without news that nothing is due before the time that was read.
 const TRUSTED: Duration = Duration::from_secs(5);
@@ -47,7 +45,7 @@ struct Locked {
 struct Advanced {
     verdicts: Vec<ScheduleVerdict>,
     created: Created,
-    versions: BTreeMap<i64, Arc<Version>>,
+    versions: KnownVersions,
 }
 
 fn read_due(row: &PgRow) -> sqlx::Result<Result<DueSchedule, Option<DateTime<Utc>>>> {
@@ -133,7 +131,7 @@ impl PostgresStorage {
             .cloned()
             .collect();
         let (created, versions) = if offered.is_empty() {
-            (Created::new(), BTreeMap::new())
+            (Created::new(), KnownVersions::new())
         } else {
             self.create_in(&mut *connection, now, &offered, heir).await?
         };
@@ -184,10 +182,8 @@ impl PostgresStorage {
             let mut transaction = self.begin_write().await?;
             match self.advance_in(&mut transaction, session, now, steps, heir.as_ref()).await {
                 Ok(advanced) => {
-                    let handover = self.handover(heir.as_ref());
-                    transaction.commit().await.map_err(storage_error)?;
+                    self.commit_created(transaction, heir.as_ref(), &advanced.created, &advanced.versions).await?;
                     self.inner.hints.note(News::SCHEDULES);
-                    self.hand_over(handover.done(), &advanced.created, &advanced.versions);
                     return Ok(advanced.verdicts);
                 }
                 Err(Failure::Database(error)) if is_collision(&error, collisions) => {

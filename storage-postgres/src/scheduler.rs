@@ -7,8 +7,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, Row};
 use updraft_core::id::{DagVersionId, RunId, SchedulerId};
-use updraft_core::model::{DagVersion, Host};
-use updraft_core::storage::{Batch, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict};
+use updraft_core::model::{DagRun, DagVersion, Host};
+use updraft_core::storage::{
+    Batch, NewDatasetRun, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict,
+    WaitingConsumer,
+};
 
 use crate::PostgresStorage;
 use crate::claim::read_snapshots;
@@ -293,6 +296,14 @@ impl SchedulerStorage for PostgresStorage {
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
         self.commit_batch(batch).await
+    }
+
+    async fn waiting_consumers(&self, versions: &[DagVersionId]) -> Result<Vec<WaitingConsumer>> {
+        self.read_waiting_consumers(versions).await
+    }
+
+    async fn create_dataset_run(&self, now: DateTime<Utc>, run: &NewDatasetRun) -> Result<Option<DagRun>> {
+        self.write_dataset_run(now, run).await
     }
 
     async fn announcement(&self, seen: u64) -> u64 {

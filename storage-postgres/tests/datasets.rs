@@ -1,4 +1,4 @@
-//! What the tables of datasets hold beyond what storages write by themselves yet.
+//! What the tables of datasets hold, also where no storage wrote it.
 
 #[path = "support/runs.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]

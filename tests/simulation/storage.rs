@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::clock::{Clock, SimulatedClock};
 use updraft_core::id::{DagVersionId, RunId};
-use updraft_core::model::{DagVersion, Host};
+use updraft_core::model::{DagRun, DagVersion, Host};
 use updraft_core::storage::*;
 
 use super::dice::Dice;
@@ -110,6 +110,14 @@ impl SchedulerStorage for Stuttering {
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
         self.before().await?;
         self.after(self.inner.commit(batch).await).await
+    }
+    async fn waiting_consumers(&self, versions: &[DagVersionId]) -> Result<Vec<WaitingConsumer>> {
+        self.before().await?;
+        self.after(self.inner.waiting_consumers(versions).await).await
+    }
+    async fn create_dataset_run(&self, now: DateTime<Utc>, run: &NewDatasetRun) -> Result<Option<DagRun>> {
+        self.before().await?;
+        self.after(self.inner.create_dataset_run(now, run).await).await
     }
     async fn announcement(&self, seen: u64) -> u64 {
         self.inner.announcement(seen).await

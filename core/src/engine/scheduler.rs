@@ -1,6 +1,7 @@
 //! The scheduler loop.
 
 mod admission;
+mod consumers;
 mod machines;
 mod schedules;
 
@@ -16,6 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::{self, Either, FusedFuture, FutureExt};
 
 use self::admission::Admissions;
+use self::consumers::Consumers;
 use self::machines::Machines;
 use self::schedules::Schedules;
 use super::{EngineError, Plan, SchedulerState, SchedulerStatus};
@@ -101,6 +103,7 @@ pub struct Scheduler {
     sequence: u64,
     /// Plans of versions that can run here.
     plans: BTreeMap<DagVersionId, Arc<Plan>>,
+    consumers: Consumers,
     /// The newest version that was looked at.
     newest_version: Option<DagVersionId>,
     schedules: Schedules,
@@ -177,6 +180,7 @@ impl Scheduler {
             schedules: Schedules::default(),
             sequence: 0,
             plans: BTreeMap::new(),
+            consumers: Consumers::default(),
             newest_version: None,
             pending: Vec::new(),
             now,
@@ -329,6 +333,7 @@ impl Scheduler {
         }
         self.admissions.unpark_all();
         self.create_scheduled().await?;
+        self.create_dataset_runs().await?;
         self.claim().await?;
         // Runs that could not start for lack of room are read and tried again.
         let held = self.machines.take_held();
@@ -409,6 +414,7 @@ impl Scheduler {
                     let plan = Arc::new(Plan::new(version));
                     self.admissions.add_plan(&plan);
                     self.schedules.add_plan(&plan, &self.parts.timetables);
+                    self.consumers.add_plan(&plan);
                     self.plans.insert(version.id, plan);
                 }
             }

@@ -300,7 +300,11 @@ async fn work(
             Ok(()) => {}
         }
     }
-    operator.execute(&context).await
+    let mut result = operator.execute(&context).await;
+    if let Ok(Outcome::Success { outlet_events, .. }) = &mut result {
+        outlet_events.extend(context.take_outlet_events());
+    }
+    result
 }
 
 /// The template fields as clients see them: without secrets, and long ones are cut.

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::id::{DagId, DagVersionId, IdSource, InstanceKey, RunId, TaskIx};
 use crate::log::MemoryLogs;
-use crate::model::{Connection, Dag, DagRun, OperatorRef, RunState, RunType};
+use crate::model::{Connection, Dag, DagRun, DatasetEvent, OperatorRef, RunState, RunType};
 use crate::operator::{Closure, OperatorInfo};
 use crate::storage::{XComEntry, XComQuery};
 
@@ -34,6 +34,15 @@ impl TaskStore for Store {
     }
     async fn previous_success(&self, _: &Attempt) -> Result<Option<[Option<DateTime<Utc>>; 4]>, StorageError> {
         Ok(None)
+    }
+    async fn triggering_dataset_events(
+        &self,
+        _: &Attempt,
+    ) -> Result<Vec<(DatasetEvent, Option<DagRun>)>, StorageError> {
+        Ok(Vec::new())
+    }
+    async fn dataset_events(&self, _: &str) -> Result<Vec<DatasetEvent>, StorageError> {
+        Ok(Vec::new())
     }
     async fn set_process(&self, _: &Attempt, _: u32) -> Result<(), StorageError> {
         Ok(())

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{Dag, DagRun, Schedule, Task};
+use super::{Dag, DagRun, DatasetCondition, DatasetNode, Schedule, Task};
 use crate::id::{DagId, TaskId};
 
 /// Longest URI.
@@ -69,16 +69,57 @@ impl Task {
     pub fn outlet_datasets(&self) -> impl Iterator<Item = Dataset> {
         self.outlets.iter().filter_map(Dataset::from_value)
     }
+
+    /// The updates that its success makes, as URI and extra: one for each mention among its outlets, with what the try `said`
+    /// of the dataset, if it said anything (Airflow 2.11, `models/taskinstance.py`, `_register_dataset_changes`).
+    pub fn updates<'a>(
+        &'a self,
+        said: &'a [OutletEvent],
+    ) -> impl Iterator<Item = (String, Map<String, Value>)> + use<'a> {
+        self.outlet_datasets().map(|Dataset { uri, .. }| {
+            let extra = said.iter().find(|event| event.uri == uri).map(|event| event.extra.clone());
+            (uri, extra.unwrap_or_default())
+        })
+    }
 }
 
 impl Dag {
     /// The URIs of the datasets that its schedule waits for, each as often as it is mentioned.
     pub fn consumed_uris(&self) -> impl Iterator<Item = &str> {
-        let condition = match &self.schedule {
+        self.dataset_condition().into_iter().flat_map(DatasetCondition::uris)
+    }
+
+    /// The condition over datasets that its schedule has.
+    pub fn dataset_condition(&self) -> Option<&DatasetCondition> {
+        match &self.schedule {
             Schedule::Datasets { condition } | Schedule::DatasetOrTime { condition, .. } => Some(condition),
             _ => None,
-        };
-        condition.into_iter().flat_map(|condition| condition.uris())
+        }
+    }
+}
+
+impl DatasetCondition {
+    /// Whether the condition holds when the datasets for which `is_updated` says so were updated. What is no condition, as an
+    /// operator without its operands, does not hold.
+    pub fn holds(&self, is_updated: impl Fn(&str) -> bool) -> bool {
+        let mut operands: Vec<bool> = Vec::new();
+        for node in &self.postfix {
+            let (count, any) = match node {
+                DatasetNode::Uri(uri) => {
+                    operands.push(is_updated(uri));
+                    continue;
+                }
+                DatasetNode::All(count) => (count, false),
+                DatasetNode::Any(count) => (count, true),
+            };
+            let first = usize::try_from(*count).ok().and_then(|count| operands.len().checked_sub(count));
+            let Some(first) = first else { return false };
+            let mut last = operands.drain(first..);
+            let holds = if any { last.any(|holds| holds) } else { last.all(|holds| holds) };
+            drop(last);
+            operands.push(holds);
+        }
+        operands == [true]
     }
 }
 
@@ -151,6 +192,15 @@ pub struct DatasetEventSource {
     pub run_id: String,
     /// Its map index; −1 if it is not mapped.
     pub map_index: i32,
+}
+
+/// What a try says of its update of a dataset (Airflow's `outlet_events`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutletEvent {
+    /// The URI of one of the task's outlets; others are ignored.
+    pub uri: String,
+    /// Facts about the update.
+    pub extra: Map<String, Value>,
 }
 
 /// That a dataset was updated, kept for a DAG until its schedule's condition holds.
@@ -333,6 +383,31 @@ mod tests {
         ("mysql://h/db/t", "mysql://h/db/t"),
         ("s3://h?b=1&a=2;c=3", "s3://h/?a=2%3Bc%3D3&b=1"),
     ];
+
+    #[test]
+    fn conditions_are_computed_from_the_inside_out() {
+        use DatasetNode::{All, Any};
+        let uri = |uri: &str| DatasetNode::Uri(uri.into());
+        let holds = |nodes: &[DatasetNode], updated: &[&str]| {
+            DatasetCondition { postfix: nodes.to_vec() }.holds(|uri| updated.contains(&uri))
+        };
+        // a & (b | c)
+        let nested = [uri("a"), uri("b"), uri("c"), Any(2), All(2)];
+        for (updated, expected) in
+            [(&["a"][..], false), (&["b", "c"], false), (&["a", "c"], true), (&["a", "b"], true), (&[], false)]
+        {
+            assert_eq!(holds(&nested, updated), expected, "{updated:?}");
+        }
+        assert!(holds(&[uri("a")], &["a"]));
+        // What stands before the operands stays.
+        assert!(!holds(&[uri("a"), uri("b"), Any(1), All(2)], &["b"]));
+        assert!(holds(&[uri("a"), uri("b"), Any(1), Any(2)], &["b"]));
+        for wrong in [&[][..], &[All(1)], &[uri("a"), Any(2)], &[uri("a"), uri("a")]] {
+            assert!(!holds(wrong, &["a"]), "{wrong:?}");
+        }
+        let deep: Vec<_> = std::iter::once(uri("a")).chain(std::iter::repeat_n(All(1), 100_000)).collect();
+        assert!(holds(&deep, &["a"]));
+    }
 
     #[test]
     fn datasets_are_kept_as_values() {

@@ -29,8 +29,8 @@ pub use dag::{Dag, DagRecord, DagVersion, Param, TaskGroup};
 pub use dag_run::{DagRun, Note, RunType};
 pub use dag_warning::DagWarning;
 pub use dataset::{
-    Dataset, DatasetConsumer, DatasetEvent, DatasetEventSource, DatasetProducer, DatasetRecord, QueuedDatasetEvent,
-    normal_uri,
+    Dataset, DatasetConsumer, DatasetEvent, DatasetEventSource, DatasetProducer, DatasetRecord, OutletEvent,
+    QueuedDatasetEvent, normal_uri,
 };
 pub use event_log::{AuditEntry, EventLogEntry, TaskEventLog};
 pub use host::Host;

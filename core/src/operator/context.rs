@@ -1,9 +1,10 @@
 //! What an operator sees of its try.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Display};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,7 +15,7 @@ use super::TaskError;
 use crate::clock::Clock;
 use crate::executor::Attempt;
 use crate::log::{LogLevel, LogWriter};
-use crate::model::{Connection, RETURN_VALUE, Task};
+use crate::model::{Connection, DagRun, DatasetEvent, OutletEvent, RETURN_VALUE, Task, normal_uri};
 use crate::storage::{StorageError, XComEntry, XComQuery};
 
 /// Why a try was told to end.
@@ -130,6 +131,21 @@ pub trait TaskStore: Send + Sync + Debug {
     /// Those of the storage.
     async fn previous_success(&self, attempt: &Attempt) -> Result<Option<[Option<DateTime<Utc>>; 4]>, StorageError>;
 
+    /// The updates of datasets that caused the attempt's run, oldest first, each with the run that made it if that is there.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn triggering_dataset_events(
+        &self,
+        attempt: &Attempt,
+    ) -> Result<Vec<(DatasetEvent, Option<DagRun>)>, StorageError>;
+
+    /// All updates of a dataset, oldest first; none of one that is not known.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    async fn dataset_events(&self, uri: &str) -> Result<Vec<DatasetEvent>, StorageError>;
+
     /// Says where the attempt runs.
     ///
     /// # Errors
@@ -172,30 +188,37 @@ pub struct TaskContextParts {
 /// What an operator sees of its try. Clones are cheap and share everything.
 #[derive(Debug, Clone)]
 pub struct TaskContext {
-    parts: Arc<TaskContextParts>,
+    inner: Arc<Inner>,
     rendered: Option<Arc<Map<String, Value>>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: TaskContextParts,
+    /// What the try says of its updates of datasets, one a dataset.
+    outlet_events: Mutex<Vec<OutletEvent>>,
 }
 
 impl TaskContext {
     /// A context whose arguments are not rendered yet.
     pub fn new(parts: TaskContextParts) -> Self {
-        Self { parts: Arc::new(parts), rendered: None }
+        Self { inner: Arc::new(Inner { parts, outlet_events: Mutex::default() }), rendered: None }
     }
 
     /// The same context with rendered arguments.
     #[must_use]
     pub fn with_arguments(&self, arguments: Map<String, Value>) -> Self {
-        Self { parts: Arc::clone(&self.parts), rendered: Some(Arc::new(arguments)) }
+        Self { inner: Arc::clone(&self.inner), rendered: Some(Arc::new(arguments)) }
     }
 
     /// The try.
     pub fn attempt(&self) -> &Arc<Attempt> {
-        &self.parts.attempt
+        &self.inner.parts.attempt
     }
 
     /// The task.
     pub fn task(&self) -> &Task {
-        self.parts.attempt.task()
+        self.inner.parts.attempt.task()
     }
 
     /// The operator's arguments, rendered if the task has templates.
@@ -205,7 +228,7 @@ impl TaskContext {
 
     /// The try's log.
     pub fn log(&self) -> &LogWriter {
-        &self.parts.log
+        &self.inner.parts.log
     }
 
     /// Writes a text to the try's log, with time and place as Airflow's logs have them.
@@ -227,29 +250,60 @@ impl TaskContext {
     }
 
     fn record(&self, level: LogLevel, text: &dyn Display, place: &Location<'_>) {
-        self.parts.log.record(self.parts.clock.now(), level, place, text);
+        self.inner.parts.log.record(self.inner.parts.clock.now(), level, place, text);
     }
 
     /// Tells the try to end. Work that asks for it gets time to end by itself when the signal comes; other work is
     /// dropped at once.
     pub fn cancellation(&self) -> &Cancellation {
-        self.parts.cancellation.signal.is_watched.store(true, Ordering::Relaxed);
-        &self.parts.cancellation
+        self.inner.parts.cancellation.signal.is_watched.store(true, Ordering::Relaxed);
+        &self.inner.parts.cancellation
     }
 
     /// Reads and writes beside the arguments.
     pub fn store(&self) -> &Arc<dyn TaskStore> {
-        &self.parts.store
+        &self.inner.parts.store
     }
 
     /// Time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.parts.clock
+        &self.inner.parts.clock
+    }
+
+    /// The updates of datasets that caused the run, by URI, those of each dataset oldest first (Airflow's
+    /// `triggering_dataset_events`).
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub async fn triggering_dataset_events(&self) -> Result<BTreeMap<String, Vec<DatasetEvent>>, StorageError> {
+        let mut by_uri: BTreeMap<String, Vec<DatasetEvent>> = BTreeMap::new();
+        for (event, _) in self.inner.parts.store.triggering_dataset_events(&self.inner.parts.attempt).await? {
+            by_uri.entry(event.dataset_uri.clone()).or_default().push(event);
+        }
+        Ok(by_uri)
+    }
+
+    /// Says what the try's update of a dataset is about (Airflow's `outlet_events[dataset].extra = …`); said again, it replaces
+    /// what was said before. It counts if the try succeeds and the dataset is among the task's outlets.
+    pub fn outlet_event(&self, uri: &str, extra: Map<String, Value>) {
+        let event = OutletEvent { uri: normal_uri(uri).unwrap_or_else(|_| uri.into()), extra };
+        let mut events = self.outlet_events();
+        events.retain(|said| said.uri != event.uri);
+        events.push(event);
+    }
+
+    /// Takes out what was said of updates.
+    pub(crate) fn take_outlet_events(&self) -> Vec<OutletEvent> {
+        std::mem::take(&mut *self.outlet_events())
+    }
+
+    fn outlet_events(&self) -> MutexGuard<'_, Vec<OutletEvent>> {
+        self.inner.outlet_events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The run's parameters: the DAG's defaults, overridden by the task's and by the run's conf.
     pub fn params(&self) -> Map<String, Value> {
-        let attempt = &self.parts.attempt;
+        let attempt = &self.inner.parts.attempt;
         let mut params = Map::new();
         for param in attempt.dag.params.iter().chain(&self.task().params) {
             params.insert(param.name.clone(), param.value.clone().unwrap_or(Value::Null));
@@ -272,7 +326,7 @@ impl TaskContext {
             key: Some(RETURN_VALUE.into()),
             ..XComQuery::default()
         };
-        let found = self.parts.store.xcoms(&self.parts.attempt, &query, false).await?;
+        let found = self.inner.parts.store.xcoms(&self.inner.parts.attempt, &query, false).await?;
         Ok(found.into_iter().next().map(|entry| entry.xcom.value))
     }
 
@@ -281,6 +335,6 @@ impl TaskContext {
     /// # Errors
     /// Those of the storage; [`StorageError::Fenced`] if the try is no longer the current one.
     pub async fn xcom_push(&self, key: &str, value: impl Into<Value> + Send) -> Result<(), StorageError> {
-        self.parts.store.set_xcom(&self.parts.attempt, key, value.into()).await
+        self.inner.parts.store.set_xcom(&self.inner.parts.attempt, key, value.into()).await
     }
 }

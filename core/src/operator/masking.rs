@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::TaskStore;
 use crate::executor::Attempt;
 use crate::mask::Secrets;
-use crate::model::Connection;
+use crate::model::{Connection, DagRun, DatasetEvent};
 use crate::storage::{StorageError, XComEntry, XComQuery};
 
 /// The store of one try: what is secret in what it hands out is masked from then on in all that the try shows.
@@ -59,6 +59,17 @@ impl TaskStore for MaskingStore {
 
     async fn previous_success(&self, attempt: &Attempt) -> Result<Option<[Option<DateTime<Utc>>; 4]>, StorageError> {
         self.inner.previous_success(attempt).await
+    }
+
+    async fn triggering_dataset_events(
+        &self,
+        attempt: &Attempt,
+    ) -> Result<Vec<(DatasetEvent, Option<DagRun>)>, StorageError> {
+        self.inner.triggering_dataset_events(attempt).await
+    }
+
+    async fn dataset_events(&self, uri: &str) -> Result<Vec<DatasetEvent>, StorageError> {
+        self.inner.dataset_events(uri).await
     }
 
     async fn set_process(&self, attempt: &Attempt, pid: u32) -> Result<(), StorageError> {

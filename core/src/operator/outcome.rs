@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::id::TaskIx;
 use crate::mask::Secrets;
-use crate::model::Dag;
+use crate::model::{Dag, OutletEvent};
 
 /// How a try that did not fail ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub enum Outcome {
         value: Option<Value>,
         /// Which of the tasks after it are skipped.
         skip: SkipDownstream,
+        /// What it says of its updates of datasets.
+        outlet_events: Vec<OutletEvent>,
     },
     /// There was nothing to do.
     Skipped,
@@ -27,17 +29,17 @@ pub enum Outcome {
 impl Outcome {
     /// Success with a result, or none, and a decision about the tasks after it.
     pub fn new(value: Option<Value>, skip: SkipDownstream) -> Self {
-        Self::Success { value, skip }
+        Self::Success { value, skip, outlet_events: Vec::new() }
     }
 
     /// Success without a result.
     pub fn success() -> Self {
-        Self::Success { value: None, skip: SkipDownstream::None }
+        Self::new(None, SkipDownstream::None)
     }
 
     /// Success with a result.
     pub fn value(value: impl Into<Value>) -> Self {
-        Self::Success { value: Some(value.into()), skip: SkipDownstream::None }
+        Self::new(Some(value.into()), SkipDownstream::None)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What tries read and write, over the storage.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,12 @@ use serde_json::Value;
 use super::TaskStore;
 use crate::clock::Clock;
 use crate::executor::Attempt;
-use crate::model::{Connection, RunState};
+use crate::id::DagId;
+use crate::model::{Connection, DagRun, DatasetEvent, DatasetEventSource, RunState};
 use crate::secret::Keyring;
 use crate::storage::{
-    OrderBy, PageRequest, Range, RunOrder, RunQuery, Storage, StorageError, Subject, XComEntry, XComQuery,
+    DatasetEventQuery, OrderBy, PageRequest, Range, RunOrder, RunQuery, Storage, StorageError, Subject, XComEntry,
+    XComQuery,
 };
 
 /// The [`TaskStore`] of every executor that can reach the storage. While the storage is unavailable its calls wait, so that
@@ -128,6 +131,42 @@ impl TaskStore for StorageTaskStore {
         let earlier = runs.into_iter().find(|run| run.logical_date < attempt.run.logical_date);
         Ok(earlier
             .map(|run| [Some(run.data_interval_start), Some(run.data_interval_end), run.start_date, run.end_date]))
+    }
+
+    async fn triggering_dataset_events(
+        &self,
+        attempt: &Attempt,
+    ) -> Result<Vec<(DatasetEvent, Option<DagRun>)>, StorageError> {
+        let query =
+            DatasetEventQuery { caused: Some(attempt.run.id), page: PageRequest::ALL, ..DatasetEventQuery::default() };
+        let events = self.retry(|| self.storage.dataset_events(&query)).await?.items;
+        let mut runs: BTreeMap<(DagId, String), Option<DagRun>> = BTreeMap::new();
+        let mut found = Vec::with_capacity(events.len());
+        for event in events {
+            let run = match &event.source {
+                None => None,
+                Some(DatasetEventSource { dag_id, run_id, .. }) => {
+                    let key = (dag_id.clone(), run_id.clone());
+                    match runs.get(&key) {
+                        Some(run) => run.clone(),
+                        None => {
+                            let run = if_found(self.retry(|| self.storage.dag_run(dag_id.as_str(), run_id)).await)?;
+                            runs.insert(key, run.clone());
+                            run
+                        }
+                    }
+                }
+            };
+            found.push((event, run));
+        }
+        Ok(found)
+    }
+
+    async fn dataset_events(&self, uri: &str) -> Result<Vec<DatasetEvent>, StorageError> {
+        let Some(dataset) = if_found(self.retry(|| self.storage.dataset(uri)).await)? else { return Ok(Vec::new()) };
+        let query =
+            DatasetEventQuery { dataset_id: Some(dataset.id), page: PageRequest::ALL, ..DatasetEventQuery::default() };
+        Ok(self.retry(|| self.storage.dataset_events(&query)).await?.items)
     }
 
     async fn set_process(&self, attempt: &Attempt, pid: u32) -> Result<(), StorageError> {

@@ -2,12 +2,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
-use super::{OrderBy, Page, PageRequest, Result};
-use crate::id::{DagId, RunId};
-use crate::model::{AuditEntry, DatasetEvent, DatasetEventSource, DatasetRecord, QueuedDatasetEvent};
+use super::{NewRun, OrderBy, Page, PageRequest, Result};
+use crate::id::{DagId, DagVersionId, RunId};
+use crate::model::{
+    AuditEntry, DataInterval, DatasetEvent, DatasetEventSource, DatasetRecord, QueuedDatasetEvent, RunState, RunType,
+};
 
 /// By what datasets are listed; the order of their creation by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,59 @@ pub struct NewDatasetEvent {
     pub extra: Map<String, Value>,
     /// The task instance that made it; `None` for an update from outside.
     pub source: Option<DatasetEventSource>,
+}
+
+/// A DAG whose schedule waits for datasets of which some were updated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingConsumer {
+    /// Its newest version.
+    pub dag_version: DagVersionId,
+    /// The URIs of the datasets of which an update is queued for it, sorted.
+    pub uris: Vec<String>,
+}
+
+/// A run that updates of datasets cause, to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDatasetRun {
+    /// As of [`NewRun`].
+    pub uid: Uuid,
+    /// The newest version of the DAG.
+    pub dag_version: DagVersionId,
+    /// The datasets by whose updates the condition of its schedule holds.
+    pub uris: Vec<String>,
+}
+
+impl NewDatasetRun {
+    /// The run that stands for a moment and covers some data. Its text id is made of its type and the moment.
+    pub fn run(&self, logical_date: DateTime<Utc>, data: DataInterval) -> NewRun {
+        let format =
+            if logical_date.timestamp_subsec_micros() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
+        let run_type = RunType::DatasetTriggered;
+        NewRun {
+            uid: self.uid,
+            dag_version: self.dag_version,
+            run_id: format!("{run_type}__{}", logical_date.to_rfc3339_opts(format, false)),
+            run_type,
+            state: RunState::Queued,
+            logical_date,
+            data_interval_start: data.start,
+            data_interval_end: data.end,
+            external_trigger: false,
+            conf: Value::Object(Map::new()),
+            note: None,
+            audit: None,
+        }
+    }
+
+    /// The data that a run of this logical date covers: all that those runs cover that made the updates, and the moments of
+    /// the updates that no run made, or none that is still there (Airflow 2.11, `timetables/simple.py`,
+    /// `data_interval_for_events`).
+    pub fn data(logical_date: DateTime<Utc>, updates: impl IntoIterator<Item = DataInterval>) -> DataInterval {
+        let all = updates
+            .into_iter()
+            .reduce(|all, update| DataInterval { start: all.start.min(update.start), end: all.end.max(update.end) });
+        all.unwrap_or(DataInterval::exact(logical_date))
+    }
 }
 
 /// By what updates are listed; their time by default.
@@ -113,7 +169,7 @@ pub trait DatasetStorage {
     async fn datasets(&self, query: &DatasetQuery) -> Result<Page<DatasetRecord>>;
 
     /// Writes that a dataset was updated, and queues that for each DAG whose schedule waits for it and that is active and
-    /// not paused, unless an update of the dataset waits for it already.
+    /// not paused, unless an update of the dataset waits for it already. Announced if it is queued anew.
     ///
     /// # Errors
     /// `NotFound`.

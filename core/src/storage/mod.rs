@@ -35,8 +35,8 @@ use std::fmt::Debug;
 pub use dag::{DagOrder, DagQuery, DagRegistration, DagStorage, UNREPORTED};
 pub use dag_warning::{DagWarningOrder, DagWarningQuery, DagWarningStorage};
 pub use dataset::{
-    DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, DatasetStorage, NewDatasetEvent,
-    QueuedDatasetEventQuery,
+    DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, DatasetStorage, NewDatasetEvent, NewDatasetRun,
+    QueuedDatasetEventQuery, WaitingConsumer,
 };
 pub use error::{StorageError, Subject};
 pub use event_log::{EventLogOrder, EventLogQuery, EventLogStorage};

@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Result, ScheduleStorage};
+use super::{NewDatasetRun, Result, ScheduleStorage, WaitingConsumer};
 use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
-use crate::model::{AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, RunState, TaskEventLog, TaskState};
+use crate::model::{
+    AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, OutletEvent, RunState, TaskEventLog, TaskState,
+};
 use crate::operator::SkipDownstream;
 
 /// A scheduler that is registered with the storage.
@@ -99,6 +101,8 @@ pub struct Ended {
     pub value: Option<Value>,
     /// Which of the tasks after it are skipped; stored as the XCom `skipmixin_key` unless `None`.
     pub skip: SkipDownstream,
+    /// What the try says of its updates of datasets; only that of a success counts.
+    pub outlet_events: Vec<OutletEvent>,
 }
 
 /// A change that a scheduler makes.
@@ -250,12 +254,34 @@ pub trait SchedulerStorage: ScheduleStorage + Debug + Send + Sync {
     /// Starts and ends of tries go to the event log by the name of the state, as Airflow's do: a try that will be retried
     /// as `failed`, one that is given back not at all.
     ///
+    /// An attempt that ends in success, and a success that is settled, update the datasets among the task's outlets
+    /// ([`Task::updates`](crate::model::Task::updates)) at the batch's time, as
+    /// [`DatasetStorage::create_dataset_event`](super::DatasetStorage::create_dataset_event) does, within the step. A state that
+    /// is set from outside updates nothing.
+    ///
     /// # Errors
     /// `Fenced`; `Invalid` for a batch that does not follow the last one of its lane.
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>>;
 
+    /// DAGs that a run may have to be created of because datasets were updated: the newest version is among `versions`
+    /// (sorted), updates are queued, the DAG is active and not paused, and it has fewer unfinished runs than
+    /// `max_active_runs`. By the DAG's id; as it is or was a moment ago.
+    async fn waiting_consumers(&self, versions: &[DagVersionId]) -> Result<Vec<WaitingConsumer>>;
+
+    /// Creates the run that updates of datasets cause, in one step, and announces it; `None`, and nothing is done, if by now the
+    /// DAG is gone, inactive or paused, it has a newer version, or of one of `uris` no update is queued any more. So of
+    /// schedulers that see the same updates one creates a run, and the call can be repeated (Airflow 2.11,
+    /// `jobs/scheduler_job_runner.py`, `_create_dag_runs_dataset_triggered`):
+    ///
+    /// - Its logical date is when the youngest of the queued updates was queued, or the first microsecond after that of which
+    ///   the DAG has no run.
+    /// - It is caused by all updates of the datasets that the schedule names, until the youngest queued one, and after the
+    ///   logical date of the last run before it that updates caused. They say which data it covers ([`NewDatasetRun::data`]).
+    /// - Nothing is queued for the DAG any more.
+    async fn create_dataset_run(&self, now: DateTime<Utc>, run: &NewDatasetRun) -> Result<Option<DagRun>>;
+
     /// Waits until something is announced that a scheduler may want to know (a new or changed run, an unpaused DAG, a
-    /// changed limit, a new version), and returns a number that grows with each announcement; at once if that is already
+    /// changed limit, a new version, an update of a dataset that a DAG waits for, and the end of a run of such a DAG), and returns a number that grows with each announcement; at once if that is already
     /// greater than `seen`. A hint only: announcements may be lost, and nothing may rely on them.
     async fn announcement(&self, seen: u64) -> u64;
 }

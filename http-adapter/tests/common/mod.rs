@@ -159,7 +159,8 @@ impl World {
                     };
                     let value = (!value.is_null()).then(|| value.clone());
                     let end_date = self.clock.now();
-                    let ended = Ended { token, key, state: *state, end_date, due_at: None, value, skip };
+                    let outlet_events = Vec::new();
+                    let ended = Ended { token, key, state: *state, end_date, due_at: None, value, skip, outlet_events };
                     self.commit(run, version, Change::Ended(Arc::new(ended))).await;
                 }
             }

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 use tokio::process::{ChildStdin, ChildStdout};
-use updraft_core::model::Connection;
+use updraft_core::model::{Connection, DagRun, DatasetEvent};
 use updraft_core::operator::{CancelReason, TaskContext, TaskError};
 use updraft_core::storage::StorageError;
 
@@ -112,8 +112,47 @@ async fn answer(context: &TaskContext, message: &Map<String, Value>) -> Result<V
             let dates = store.previous_success(attempt).await?;
             Ok(dates.map_or(Value::Null, |dates| dates.map(|date| date.map(isoformat)).to_vec().into()))
         }
+        "triggering_dataset_events" => {
+            let events = store.triggering_dataset_events(attempt).await?;
+            Ok(events.iter().map(|(event, run)| update(event, run.as_ref())).collect())
+        }
+        "outlet_event" => {
+            let extra = message.get("extra").and_then(Value::as_object).cloned().unwrap_or_default();
+            context.outlet_event(&text(message, "uri"), extra);
+            Ok(Value::Null)
+        }
         other => Err(StorageError::Invalid(format!("nobody knows '{other}'"))),
     }
+}
+
+/// An update of a dataset, with the run that made it.
+fn update(event: &DatasetEvent, run: Option<&DagRun>) -> Value {
+    let source = event.source.as_ref();
+    let run = run.map(|run| {
+        json!({
+            "dag_id": run.dag_id,
+            "run_id": run.run_id,
+            "run_type": run.run_type,
+            "state": run.state.as_str(),
+            "logical_date": isoformat(run.logical_date),
+            "data_interval_start": isoformat(run.data_interval_start),
+            "data_interval_end": isoformat(run.data_interval_end),
+            "external_trigger": run.external_trigger,
+            "conf": run.conf,
+        })
+    });
+    json!({
+        "id": event.id,
+        "dataset_id": event.dataset_id,
+        "uri": event.dataset_uri,
+        "extra": event.extra,
+        "source_dag_id": source.map(|source| &source.dag_id),
+        "source_task_id": source.map(|source| &source.task_id),
+        "source_run_id": source.map(|source| &source.run_id),
+        "source_map_index": source.map_or(-1, |source| source.map_index),
+        "timestamp": isoformat(event.timestamp),
+        "source_dag_run": run,
+    })
 }
 
 fn shown(connection: &Connection) -> Value {

@@ -74,6 +74,20 @@ def get_current_context():
     return _context
 
 
+class Dataset:
+    def __init__(self, uri, extra=None):
+        self.uri, self.extra = uri, extra
+
+    def __eq__(self, other):
+        return isinstance(other, Dataset) and (self.uri, self.extra) == (other.uri, other.extra)
+
+    def __hash__(self):
+        return hash(self.uri)
+
+    def __repr__(self):
+        return f"Dataset(uri={self.uri!r}, extra={self.extra!r})"
+
+
 def _stand_in_for_airflow():
     def module(name, **content):
         new = types.ModuleType(name)
@@ -94,6 +108,7 @@ def _stand_in_for_airflow():
         AirflowTaskTimeout=AirflowTaskTimeout,
         AirflowTaskTerminated=AirflowTaskTerminated,
     )
+    module("airflow.datasets", Dataset=Dataset)
     module("airflow.models", Variable=Variable, Connection=Connection)
     module("airflow.models.variable", Variable=Variable)
     module("airflow.models.connection", Connection=Connection)
@@ -179,6 +194,64 @@ class TaskInstance(_Data):
         if pulled is None:
             return default
         return pulled["one"] if "one" in pulled else pulled["many"]
+
+
+class DatasetEvent(_Data):
+    def _name(self):
+        return self.uri
+
+
+def _dataset_event(given):
+    timestamp, run = _moment(given.pop("timestamp")), given.pop("source_dag_run")
+    if run is not None:
+        for name in ("logical_date", "data_interval_start", "data_interval_end"):
+            run[name] = _moment(run[name])
+        run = DagRun(**run, execution_date=run["logical_date"])
+    return DatasetEvent(**given, timestamp=timestamp, dataset=Dataset(given["uri"]), source_dag_run=run)
+
+
+class _TriggeringEvents(collections.abc.Mapping):
+    """Asked for once somebody looks."""
+
+    @functools.cached_property
+    def _by_uri(self):
+        by_uri = {}
+        for event in map(_dataset_event, ask(ask="triggering_dataset_events")):
+            by_uri.setdefault(event.uri, []).append(event)
+        return by_uri
+
+    def __getitem__(self, uri):
+        return self._by_uri[uri]
+
+    def __iter__(self):
+        return iter(self._by_uri)
+
+    def __len__(self):
+        return len(self._by_uri)
+
+    def __repr__(self):
+        return repr(self._by_uri)
+
+
+class _OutletEvents(collections.abc.Mapping):
+    """By datasets or their URIs: what the function says of its updates."""
+
+    def __init__(self):
+        self._by_uri = {}
+
+    def __getitem__(self, dataset):
+        return self._by_uri.setdefault(getattr(dataset, "uri", dataset), types.SimpleNamespace(extra={}))
+
+    def __iter__(self):
+        return iter(self._by_uri)
+
+    def __len__(self):
+        return len(self._by_uri)
+
+    def tell(self):
+        for uri, event in self._by_uri.items():
+            if event.extra:
+                ask(ask="outlet_event", uri=uri, extra=plain(event.extra))
 
 
 class _Params(dict):
@@ -287,14 +360,15 @@ def build_context(given, templates_dict):
         "ds_nodash": nodash(ds),
         "execution_date": logical,
         "expanded_ti_count": None,
-        "inlets": [],
+        "inlets": [Dataset(**dataset) for dataset in given["inlets"]],
         "logical_date": logical,
         "macros": _macros(),
         "map_index_template": None,
         "next_ds": date(after),
         "next_ds_nodash": nodash(date(after)),
         "next_execution_date": after,
-        "outlets": [],
+        "outlet_events": _OutletEvents(),
+        "outlets": [Dataset(**dataset) for dataset in given["outlets"]],
         "params": params,
         "prev_ds": date(before),
         "prev_ds_nodash": nodash(date(before)),
@@ -308,7 +382,7 @@ def build_context(given, templates_dict):
         "ti": ti,
         "tomorrow_ds": tomorrow,
         "tomorrow_ds_nodash": nodash(tomorrow),
-        "triggering_dataset_events": {},
+        "triggering_dataset_events": _TriggeringEvents(),
         "ts": ts,
         "ts_nodash": logical.strftime("%Y%m%dT%H%M%S"),
         "ts_nodash_with_tz": ts.replace("-", "").replace(":", ""),
@@ -450,11 +524,13 @@ def run(given):
     if not is_installed:
         _stand_in_for_airflow()
     _context = build_context(given["context"], given["templates_dict"])
+    outlet_events = _context["outlet_events"]
     _context.update(given["kwargs"])
     _context["templates_dict"] = given["templates_dict"]
     function = find_callable(given["callable"])
     args = given["args"]
     value = call(function, args, select_kwargs(function, args, _context))
+    outlet_events.tell()
     if given["shows_result"]:
         log.info("Done. Returned value was: %s", value)
     else:

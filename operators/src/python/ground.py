@@ -1,6 +1,8 @@
 """The ground on which functions are called: the channel to the host, and the log."""
 
+import collections.abc
 import datetime
+import functools
 import importlib
 import importlib.util
 import inspect

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
-use updraft_core::model::{Dag, Schedule, Task};
+use updraft_core::model::{Dag, Dataset, Schedule, Task};
 use updraft_core::operator::{TaskContext, TaskError};
 
 use crate::template::{Attribute, Attributes, PreviousSuccess, TemplateFacts};
@@ -30,6 +30,21 @@ pub(super) fn facts(context: &TaskContext, texts: &str) -> Result<TemplateFacts,
         false => Ok(None),
     };
     let previous = previous.map_err(|error| TaskError::failed(format!("the last success cannot be read: {error}")))?;
+    let store = context.store();
+    let unread = |error| TaskError::failed(format!("updates of datasets cannot be read: {error}"));
+    let triggering_dataset_events = match texts.contains("triggering_dataset_events") {
+        true => Handle::current().block_on(store.triggering_dataset_events(attempt)).map_err(unread)?,
+        false => Vec::new(),
+    };
+    let datasets = |declared: &[Value]| declared.iter().filter_map(Dataset::from_value).collect::<Vec<_>>();
+    let inlets = datasets(&task.inlets);
+    let mut inlet_events = Vec::new();
+    if texts.contains("inlet_events") {
+        for dataset in &inlets {
+            let events = Handle::current().block_on(store.dataset_events(&dataset.uri)).map_err(unread)?;
+            inlet_events.extend(events.into_iter().map(|event| (event, None)));
+        }
+    }
     let (next, before) = neighbours(dag, run.logical_date, run.data_interval_start, run.data_interval_end);
     let (next, before) =
         if run.external_trigger { (Some(run.logical_date), Some(run.logical_date)) } else { (next, before) };
@@ -55,6 +70,10 @@ pub(super) fn facts(context: &TaskContext, texts: &str) -> Result<TemplateFacts,
             start_date: started,
             end_date: ended,
         }),
+        inlets,
+        outlets: datasets(&task.outlets),
+        triggering_dataset_events,
+        inlet_events,
         map_index: attempt.key.map_index.into(),
         try_number: attempt.try_number.into(),
         expanded_ti_count: None,

@@ -9,13 +9,15 @@ use indexmap::IndexMap;
 use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Error, State, Value};
 use serde_json::Value as Json;
+use updraft_core::model::Dataset;
 
 use super::args::{Args, flag, needed, text};
+use super::dataset::{self, DatasetEvents};
 use super::error::{TemplateError, invalid, lookup as lookup_error, not_found};
 use super::interval::Span;
 use super::lookup::{Lookup, Pulled, TemplateConnection, XComPull};
 use super::moment::Moment;
-use super::object::{Dict, Entries, Key, List, View, ViewPrint, from_json, tuple};
+use super::object::{Dict, Entries, Key, View, ViewPrint, from_json, tuple};
 use super::{json, macros, python};
 
 /// One attribute of a DAG, a run, a task or a task instance.
@@ -84,6 +86,14 @@ pub struct TemplateFacts {
     pub prev_execution_date: Option<DateTime<Utc>>,
     /// The last successful run before this one.
     pub previous_success: Option<PreviousSuccess>,
+    /// The datasets among the task's inlets.
+    pub inlets: Vec<Dataset>,
+    /// The datasets among the task's outlets.
+    pub outlets: Vec<Dataset>,
+    /// The updates of datasets that caused the run, oldest first.
+    pub triggering_dataset_events: DatasetEvents,
+    /// The updates of the inlets, oldest first.
+    pub inlet_events: DatasetEvents,
     /// The task instance's map index; -1 if it is not mapped.
     pub map_index: i64,
     /// The try that runs, from 1.
@@ -171,10 +181,10 @@ fn root(facts: &TemplateFacts, lookup: Arc<dyn Lookup>) -> Result<Value, Error> 
         ("test_mode", Value::from(false)),
         ("map_index_template", facts.map_index_template.as_deref().map_or_else(none, Value::from)),
         ("expanded_ti_count", facts.expanded_ti_count.map_or_else(none, Value::from)),
-        ("inlets", List::flat(vec![])),
-        ("outlets", List::flat(vec![])),
-        ("triggering_dataset_events", Dict::of([])),
-        ("inlet_events", Dict::of([])),
+        ("inlets", dataset::list(&facts.inlets)?),
+        ("outlets", dataset::list(&facts.outlets)?),
+        ("triggering_dataset_events", dataset::by_uri(&[], &facts.triggering_dataset_events)?),
+        ("inlet_events", dataset::by_uri(&facts.inlets, &facts.inlet_events)?),
         ("outlet_events", Dict::of([])),
         ("macros", macros::module()),
         (
@@ -258,16 +268,26 @@ fn run_record(facts: &TemplateFacts, dag: &Value) -> Result<Value, Error> {
     ];
     let fields = fields(known, &facts.dag_run)?;
     let field = |name: &str| fields.get(name).map(ToString::to_string).unwrap_or_default();
-    let shown = format!(
-        "<DagRun {} @ {}: {}, state:{}, queued_at: {}. externally triggered: {}>",
-        facts.dag_id,
-        Moment::utc(facts.logical_date),
-        facts.run_id,
-        field("state"),
-        field("queued_at"),
-        field("external_trigger"),
+    let shown = shown_run(
+        &facts.dag_id,
+        facts.logical_date,
+        &facts.run_id,
+        ["state", "queued_at", "external_trigger"].map(field),
     );
     Ok(Record { name: "DagRun", shown, fields, kind: RecordKind::Plain }.into_value())
+}
+
+/// A run as Airflow prints it, with its state, when it was queued, and whether it was triggered from outside.
+pub(super) fn shown_run(
+    dag_id: &str,
+    logical_date: DateTime<Utc>,
+    run_id: &str,
+    [state, queued_at, external_trigger]: [String; 3],
+) -> String {
+    let date = Moment::utc(logical_date);
+    format!(
+        "<DagRun {dag_id} @ {date}: {run_id}, state:{state}, queued_at: {queued_at}. externally triggered: {external_trigger}>"
+    )
 }
 
 fn task_record(facts: &TemplateFacts, dag: &Value, names: &IndexMap<&str, Value>) -> Result<Value, Error> {

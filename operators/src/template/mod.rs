@@ -5,6 +5,7 @@
 
 mod args;
 mod context;
+mod dataset;
 mod date;
 mod dict_methods;
 mod error;
@@ -38,6 +39,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::Value as Json;
 
 pub use self::context::{Attribute, Attributes, PreviousSuccess, TemplateContext, TemplateFacts};
+pub use self::dataset::DatasetEvents;
 pub use self::error::{TemplateError, TemplateErrorKind};
 pub use self::lookup::{Lookup, LookupError, Pulled, TemplateConnection, XComPull};
 

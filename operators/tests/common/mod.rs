@@ -19,7 +19,7 @@ use updraft_core::executor::{Attempt, Executor, ExecutorEvent, LocalExecutor, Lo
 use updraft_core::id::{AttemptToken, DagVersionId, IdSource, InstanceKey, RunId, TaskIx};
 use updraft_core::log::{LogStore, MemoryLogs};
 use updraft_core::mask::SensitiveNames;
-use updraft_core::model::{Connection, Dag, DagRun, RunState, RunType, Task, XCom};
+use updraft_core::model::{Connection, Dag, DagRun, DatasetEvent, RunState, RunType, Task, XCom};
 use updraft_core::operator::{CodeTasks, Outcome, Registry, SkipDownstream, TaskError, TaskStore};
 use updraft_core::storage::{StorageError, XComEntry, XComQuery};
 use updraft_operators::{OperatorsConfig, register_all};
@@ -28,6 +28,8 @@ use updraft_operators::{OperatorsConfig, register_all};
 pub struct Store {
     pub left: Mutex<Vec<(String, Value)>>,
     pub pids: Mutex<Vec<u32>>,
+    /// What caused the run, by the run itself.
+    pub updates: Mutex<Vec<DatasetEvent>>,
 }
 
 #[async_trait]
@@ -63,6 +65,16 @@ impl TaskStore for Store {
     }
     async fn previous_success(&self, _: &Attempt) -> Result<Option<[Option<DateTime<Utc>>; 4]>, StorageError> {
         Ok(Some([Some(logical_date() - TimeDelta::days(1)), None, None, None]))
+    }
+    async fn triggering_dataset_events(
+        &self,
+        attempt: &Attempt,
+    ) -> Result<Vec<(DatasetEvent, Option<DagRun>)>, StorageError> {
+        let source = || Some(attempt.run.as_ref().clone());
+        Ok(self.updates.lock().unwrap().iter().map(|event| (event.clone(), source())).collect())
+    }
+    async fn dataset_events(&self, _: &str) -> Result<Vec<DatasetEvent>, StorageError> {
+        Ok(Vec::new())
     }
     async fn set_process(&self, _: &Attempt, pid: u32) -> Result<(), StorageError> {
         self.pids.lock().unwrap().push(pid);
@@ -193,7 +205,7 @@ impl Bed {
 
     pub async fn value(&self) -> Value {
         match self.run().await {
-            Ok(Outcome::Success { value, skip: SkipDownstream::None }) => value.unwrap_or(json!("nothing")),
+            Ok(Outcome::Success { value, skip: SkipDownstream::None, .. }) => value.unwrap_or(json!("nothing")),
             other => panic!("{other:?}; log:\n{}", self.log().await),
         }
     }

@@ -159,3 +159,18 @@ def transforms(ti, var, prev_data_interval_start_success):
         "earlier": earlier,
         "before": prev_data_interval_start_success,
     }
+
+
+def updates(triggering_dataset_events, outlet_events, outlets):
+    from airflow.datasets import Dataset
+
+    outlet_events[outlets[0]].extra = {"rows": 1}
+    outlet_events["s3://lab/b"].extra["more"] = [None]
+    outlet_events[Dataset("s3://lab/c")]
+    last = triggering_dataset_events["s3://lab/y"][-1]
+    return [
+        list(triggering_dataset_events),
+        [event.extra for event in triggering_dataset_events["s3://lab/x"]],
+        [last.source_dag_id, last.dataset.uri, last.timestamp.strftime("%Y-%m-%d"), last.source_dag_run.run_id],
+        repr(outlets),
+    ]

@@ -188,6 +188,7 @@ impl Machines {
                 due_at: None,
                 value: None,
                 skip: SkipDownstream::None,
+                outlet_events: Vec::new(),
             },
             AttemptPhase::Running => {
                 let lost = Err(TaskError::failed("the scheduler that ran it is gone"));
@@ -506,13 +507,15 @@ impl Owned {
             due_at: None,
             value: None,
             skip: SkipDownstream::None,
+            outlet_events: Vec::new(),
         };
         let dag = self.machine.plan().dag();
         let task = &dag.tasks[key.task.index()];
         match result {
-            Ok(Outcome::Success { value, skip }) => {
+            Ok(Outcome::Success { value, skip, outlet_events }) => {
                 ended.value = value.filter(|_| task.do_xcom_push);
                 ended.skip = skip;
+                ended.outlet_events = outlet_events;
             }
             Ok(Outcome::Skipped) => ended.state = TaskState::Skipped,
             Err(error) => {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::world::{World, assert_err, at, audit, dag, registration, task};
+use super::world::{World, assert_err, at, audit, dag, end_of, ended, key, mark, registration, task};
 use super::{Trial, naive};
-use crate::id::DagId;
+use crate::id::{DagId, DagVersionId};
 use crate::model::{
-    Dag, Dataset, DatasetCondition, DatasetEvent, DatasetEventSource, DatasetRecord, QueuedDatasetEvent, Schedule,
+    Dag, DagRun, Dataset, DatasetCondition, DatasetEvent, DatasetEventSource, DatasetRecord, OutletEvent,
+    QueuedDatasetEvent, RunState, RunType, Schedule, TaskState,
 };
 use crate::storage::{
-    DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, EventLogQuery, NewDatasetEvent, OrderBy,
-    PageRequest, QueuedDatasetEventQuery, StorageError,
+    Change, DatasetEventOrder, DatasetEventQuery, DatasetOrder, DatasetQuery, EventLogQuery, NewDatasetEvent,
+    NewDatasetRun, OrderBy, PageRequest, QueuedDatasetEventQuery, RunQuery, StorageError, Verdict,
 };
 
 fn consumer(id: &str, uris: &[&str]) -> Dag {
@@ -61,6 +62,22 @@ impl World {
 
     async fn update(&self, second: i64, uri: &str) -> DatasetEvent {
         self.storage.create_dataset_event(at(second), update(uri), None).await.unwrap()
+    }
+
+    async fn waiting(&self, versions: &[DagVersionId]) -> Vec<(DagVersionId, Vec<String>)> {
+        let waiting = self.storage.waiting_consumers(versions).await.unwrap();
+        waiting.into_iter().map(|consumer| (consumer.dag_version, consumer.uris)).collect()
+    }
+
+    async fn cause(&self, second: i64, dag_version: DagVersionId, uris: &[&str]) -> Option<DagRun> {
+        let uris = uris.iter().map(|&uri| uri.to_owned()).collect();
+        let run = NewDatasetRun { uid: self.ids.uuid(at(second)), dag_version, uris };
+        self.storage.create_dataset_run(at(second), &run).await.unwrap()
+    }
+
+    async fn causes(&self, run: &DagRun) -> Vec<DatasetEvent> {
+        let query = DatasetEventQuery { caused: Some(run.id), ..DatasetEventQuery::default() };
+        self.storage.dataset_events(&query).await.unwrap().items
     }
 
     /// What waits, as `dag uri second`.
@@ -152,6 +169,69 @@ pub async fn an_update_is_queued_once_for_each_dag_that_waits(trial: &dyn Trial)
     assert_eq!(log.iter().map(|entry| &*entry.event).collect::<Vec<_>>(), ["made"]);
 }
 
+/// What a task instance updates is written with the batch in which it succeeds, whether it was tried or settled.
+pub async fn a_success_updates_the_outlets(trial: &dyn Trial) {
+    let world = World::new(trial);
+    world.register(consumer("c", &["s3://x", "s3://y"])).await;
+    world.register(consumer("paused", &["s3://x"])).await;
+    world.storage.set_paused(at(0), &[DagId::from("paused")], true, None).await.unwrap();
+    let mut maker = producer("p", &[("one", &["s3://x", "s3://y", "s3://x"]), ("two", &["s3://x"]), ("three", &[])]);
+    maker.tasks[0].outlets.push(json!({"__type__": "airflow.datasets.DatasetAlias", "name": "a"}));
+    let (mut scheduler, run) = world.started_of(maker).await;
+    let first = scheduler.admit(at(2), run.id, 0, 1).await;
+    let third = scheduler.admit(at(2), run.id, 2, 1).await;
+    let said = |uri: &str| OutletEvent { uri: uri.into(), extra: object(json!({"rows": 7, "about": uri})) };
+    let mut end = end_of(first, 0, TaskState::Success, at(3));
+    end.outlet_events = vec![said("s3://y"), said("s3://other")];
+    let end = Change::Ended(Arc::new(end));
+    let changes = vec![
+        (run.id, end.clone()),
+        (run.id, Change::Settle(key(1), TaskState::Success)),
+        (run.id, ended(third, 2, TaskState::Success, at(3))),
+    ];
+    let batch = scheduler.batch(at(4), changes);
+    for _ in 0..2 {
+        assert_eq!(world.storage.commit(&batch).await.unwrap(), [Verdict::Done, Verdict::Done, Verdict::Done]);
+    }
+    assert_eq!(scheduler.apply(at(5), run.id, end).await, Verdict::Done, "it has ended already");
+    let events = world.storage.dataset_events(&DatasetEventQuery::default()).await.unwrap().items;
+    let source = |task: &str| {
+        let (dag_id, run_id) = (run.dag_id.clone(), run.run_id.clone());
+        Some(DatasetEventSource { dag_id, task_id: task.into(), run_id, map_index: -1 })
+    };
+    let shown: Vec<_> =
+        events.iter().map(|event| (event.dataset_uri.as_str(), event.source.clone(), event.extra.clone())).collect();
+    let expected = [
+        ("s3://x", source("one"), Map::new()),
+        ("s3://y", source("one"), said("s3://y").extra),
+        ("s3://x", source("one"), Map::new()),
+        ("s3://x", source("two"), Map::new()),
+    ];
+    assert_eq!(shown, expected);
+    assert!(events.iter().all(|event| event.timestamp == at(4)));
+    assert_eq!(world.queue(&QueuedDatasetEventQuery::default()).await, ["c s3://x 4", "c s3://y 4"]);
+}
+
+/// Whatever does not end in success updates nothing, nor does a success that is set from outside or comes too late.
+pub async fn nothing_but_a_success_updates_outlets(trial: &dyn Trial) {
+    let world = World::new(trial);
+    world.register(consumer("c", &["s3://x"])).await;
+    let tasks: Vec<(&str, &[&str])> =
+        vec![("a", &["s3://x"]), ("b", &["s3://x"]), ("c", &["s3://x"]), ("d", &["s3://x"])];
+    let (mut scheduler, run) = world.started_of(producer("p", &tasks)).await;
+    scheduler.run_try(at(2), run.id, 0, 1, TaskState::Failed).await;
+    scheduler.run_try(at(2), run.id, 1, 1, TaskState::Skipped).await;
+    scheduler.done(at(3), run.id, Change::Skip(key(2))).await;
+    let late = scheduler.admit(at(3), run.id, 3, 1).await;
+    world
+        .amend(at(4), run.id, None, vec![(key(3), mark(TaskState::Success)), (key(0), mark(TaskState::Success))])
+        .await;
+    scheduler.reload(run.id).await;
+    scheduler.apply(at(5), run.id, ended(late, 3, TaskState::Success, at(5))).await;
+    assert_eq!(world.storage.dataset_events(&DatasetEventQuery::default()).await.unwrap().total, 0);
+    assert!(world.queue(&QueuedDatasetEventQuery::default()).await.is_empty());
+}
+
 /// What is queued is found and forgotten by DAG, dataset, time and what the caller may see.
 pub async fn queued_updates_are_chosen_by_each_filter(trial: &dyn Trial) {
     let world = World::new(trial);
@@ -178,6 +258,137 @@ pub async fn queued_updates_are_chosen_by_each_filter(trial: &dyn Trial) {
     assert_eq!(delete(&all).await, 2);
     let log = world.storage.events(&EventLogQuery::default()).await.unwrap().items;
     assert_eq!(log.iter().map(|entry| &*entry.event).collect::<Vec<_>>(), ["gone"; 4]);
+}
+
+/// Once all is updated that a DAG waits for, it gets a run that shows what caused it, and waits anew.
+pub async fn updates_cause_a_run(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let version = world.register(consumer("c", &["s3://x", "s3://y"])).await;
+    let (mut scheduler, source) = world.started_of(producer("p", &[("t", &["s3://y"])])).await;
+    let before = world.update(2, "s3://x").await;
+    assert_eq!(world.waiting(&[version]).await, [(version, vec!["s3://x".to_owned()])]);
+    scheduler.run_try(at(3), source.id, 0, 1, TaskState::Success).await;
+    let again = world.update(5, "s3://x").await;
+    let uris = ["s3://x", "s3://y"];
+    assert_eq!(world.waiting(&[version]).await, [(version, uris.map(Into::into).to_vec())]);
+    assert_eq!(world.waiting(&[]).await, []);
+    let run = world.cause(6, version, &uris).await.unwrap();
+    assert_eq!((run.dag_id.as_str(), run.run_type, run.state), ("c", RunType::DatasetTriggered, RunState::Queued));
+    assert_eq!((run.run_id.as_str(), run.logical_date), ("dataset_triggered__2026-01-01T00:00:04+00:00", at(4)));
+    // From the start of the producer's data to the update from outside that came last, as far as that goes.
+    assert_eq!((run.data_interval_start, run.data_interval_end), (source.data_interval_start, at(2)));
+    assert_eq!((run.external_trigger, &run.conf, run.queued_at), (false, &json!({}), at(6)));
+    assert_eq!(world.reread(&run).await, run);
+    let causes = world.causes(&run).await;
+    assert_eq!(causes.iter().map(|event| event.id).collect::<Vec<_>>(), [before.id, before.id + 1]);
+    assert!(causes.iter().all(|event| event.created_dag_runs == [run.clone()]));
+    assert_eq!(world.instance(&run, "consume").await.state, TaskState::None);
+    assert!(world.queue(&QueuedDatasetEventQuery::default()).await.is_empty());
+    assert_eq!(world.waiting(&[version]).await, []);
+    assert_eq!(world.cause(7, version, &uris).await, None, "a step that is repeated does nothing");
+    // What came after the logical date is among the causes of the next run.
+    world.update(8, "s3://y").await;
+    world.update(9, "s3://x").await;
+    let next = world.cause(9, version, &uris).await.unwrap();
+    assert_eq!((next.logical_date, next.data_interval_start, next.data_interval_end), (at(9), at(5), at(9)));
+    let ids: Vec<_> = world.causes(&next).await.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [again.id, again.id + 1, again.id + 2]);
+    world.storage.delete_run(next.id, None).await.unwrap();
+    let events = world.storage.dataset_events(&DatasetEventQuery::default()).await.unwrap().items;
+    let caused: Vec<_> = events.iter().map(|event| event.created_dag_runs.len()).collect();
+    assert_eq!(caused, [1, 1, 0, 0, 0], "a deleted run was caused by nothing");
+}
+
+/// A run is caused only by what is still queued for a DAG that may have one.
+pub async fn a_run_is_caused_by_what_is_queued(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let version = world.register(consumer("c", &["s3://x", "s3://y"])).await;
+    world.update(1, "s3://x").await;
+    assert_eq!(world.cause(2, version, &["s3://x", "s3://y"]).await, None, "of one there is no update");
+    let dag = [DagId::from("c")];
+    world.storage.set_paused(at(2), &dag, true, None).await.unwrap();
+    assert_eq!(world.waiting(&[version]).await, []);
+    assert_eq!(world.cause(2, version, &["s3://x"]).await, None, "it is paused");
+    world.storage.set_paused(at(2), &dag, false, None).await.unwrap();
+    world.storage.deactivate_dags(at(2), &dag).await.unwrap();
+    assert_eq!(world.waiting(&[version]).await, []);
+    assert_eq!(world.cause(2, version, &["s3://x"]).await, None, "nobody declares it");
+    let newer = world.register(consumer("c", &["s3://x", "s3://z"])).await;
+    assert_eq!(world.waiting(&[version]).await, []);
+    assert_eq!(world.cause(2, version, &["s3://x"]).await, None, "the version is not the newest");
+    assert_eq!(world.waiting(&[version, newer]).await, [(newer, vec!["s3://x".to_owned()])]);
+    world.storage.delete_queued_dataset_events(at(3), &waiting_for("c"), None).await.unwrap();
+    assert_eq!(world.waiting(&[newer]).await, []);
+    assert_eq!(world.cause(3, newer, &["s3://x"]).await, None, "nothing is queued");
+    assert_eq!(world.cause(3, DagVersionId(i64::MAX), &[]).await, None, "there is no such version");
+    world.update(4, "s3://x").await;
+    assert_eq!(world.cause(5, newer, &["s3://x"]).await.unwrap().logical_date, at(4));
+}
+
+/// A DAG waits while it has as many unfinished runs as it may, queued ones included.
+pub async fn consumers_without_room_wait(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let version = world.register(Dag { max_active_runs: 2, ..consumer("c", &["s3://x"]) }).await;
+    let other = world.register(consumer("other", &["s3://x"])).await;
+    let queued = world.create(version, "queued").await;
+    world.update(1, "s3://x").await;
+    let both = [(version, vec!["s3://x".to_owned()]), (other, vec!["s3://x".to_owned()])];
+    assert_eq!(world.waiting(&[version, other]).await, both);
+    let mut scheduler = world.scheduler("s").await;
+    world.create(version, "more").await;
+    assert_eq!(world.waiting(&[version, other]).await, both[1..]);
+    scheduler.claim(&[version]).await;
+    assert_eq!(world.waiting(&[version, other]).await, both[1..]);
+    scheduler.done(at(2), queued.id, Change::StartRun).await;
+    assert_eq!(world.waiting(&[version, other]).await, both[1..]);
+    let seen = world.storage.announcement(0).await;
+    scheduler.done(at(3), queued.id, Change::EndRun(RunState::Failed)).await;
+    assert!(world.storage.announcement(seen).await > seen, "there is room");
+    assert_eq!(world.waiting(&[version, other]).await, both);
+}
+
+/// Of schedulers that see the same updates, one creates the run.
+pub async fn of_concurrent_creations_for_updates_one_succeeds(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let version = world.register(consumer("c", &["s3://x"])).await;
+    for round in 0..10 {
+        world.update(round, "s3://x").await;
+        let creations = (0..4).map(|_| world.cause(20, version, &["s3://x"]));
+        let created = futures_util::future::join_all(creations).await;
+        assert_eq!(created.iter().flatten().count(), 1);
+    }
+    let runs = world.storage.dag_runs(&RunQuery { page: PageRequest::ALL, ..RunQuery::default() }).await.unwrap();
+    assert_eq!(runs.total, 10);
+}
+
+/// A run for updates does not wait for ever because another has its logical date.
+pub async fn a_run_for_updates_has_a_date_of_its_own(trial: &dyn Trial) {
+    let world = World::new(trial);
+    let version = world.register(consumer("c", &["s3://x"])).await;
+    let mut taken = world.new_run(version, "r");
+    taken.logical_date = at(1);
+    world.try_create(taken).await.unwrap();
+    let named = world.new_run(version, "dataset_triggered__2026-01-01T00:00:01.000001+00:00");
+    world.try_create(named).await.unwrap();
+    world.update(1, "s3://x").await;
+    let run = world.cause(2, version, &["s3://x"]).await.unwrap();
+    assert_eq!(run.run_id, "dataset_triggered__2026-01-01T00:00:01.000002+00:00");
+    assert_eq!((run.logical_date - at(1)).num_microseconds(), Some(2));
+    assert_eq!((run.data_interval_start, run.data_interval_end), (at(1), at(1)));
+}
+
+/// Whoever waits for announcements hears of an update that a DAG waits for, by a task or from outside.
+pub async fn updates_are_announced(trial: &dyn Trial) {
+    let world = World::new(trial);
+    world.register(consumer("c", &["s3://x", "s3://y"])).await;
+    let (mut scheduler, run) = world.started_of(producer("p", &[("t", &["s3://x"])])).await;
+    let token = scheduler.admit(at(1), run.id, 0, 1).await;
+    let seen = world.storage.announcement(0).await;
+    scheduler.done(at(2), run.id, ended(token, 0, TaskState::Success, at(2))).await;
+    let next = world.storage.announcement(seen).await;
+    assert!(next > seen);
+    world.update(3, "s3://y").await;
+    assert!(world.storage.announcement(next).await > next);
 }
 
 /// A deleted DAG uses nothing and waits for nothing; the datasets and their updates stay.

@@ -228,7 +228,15 @@ properties! {
         datasets_become_known_with_their_dags
         uses_of_datasets_follow_the_newest_version
         an_update_is_queued_once_for_each_dag_that_waits
+        a_success_updates_the_outlets
+        nothing_but_a_success_updates_outlets
         queued_updates_are_chosen_by_each_filter
+        updates_cause_a_run
+        a_run_is_caused_by_what_is_queued
+        consumers_without_room_wait
+        of_concurrent_creations_for_updates_one_succeeds
+        a_run_for_updates_has_a_date_of_its_own
+        updates_are_announced
         a_deleted_dag_leaves_its_datasets
         a_run_without_updates_has_none
         dataset_queries_agree_with_a_naive_filter

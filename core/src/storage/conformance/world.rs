@@ -305,5 +305,14 @@ pub(super) fn ended(token: AttemptToken, task: u32, state: TaskState, end_date: 
 }
 
 pub(super) fn end_of(token: AttemptToken, task: u32, state: TaskState, end_date: DateTime<Utc>) -> Ended {
-    Ended { token, key: key(task), state, end_date, due_at: None, value: None, skip: SkipDownstream::None }
+    Ended {
+        token,
+        key: key(task),
+        state,
+        end_date,
+        due_at: None,
+        value: None,
+        skip: SkipDownstream::None,
+        outlet_events: Vec::new(),
+    }
 }
