@@ -318,13 +318,15 @@ impl Builder {
         settings.secret_keys = self.secret_keys.map_err(|error| BuildError::Invalid(error.to_string()))?;
         settings.sensitive_names = SensitiveNames::with(&self.settings.sensitive_names);
         let logs = self.logs.unwrap_or_else(|| logs_beside(storage.as_ref()));
+        let timetables = Arc::new(self.timetables);
         let service = Service::new(Arc::clone(&storage), logs, self.ids.clone(), settings);
+        let service = service.with_timetables(Arc::clone(&timetables));
         let inner = Inner {
             storage,
             service,
             registry: Arc::new(self.registry),
             code: Arc::new(code),
-            timetables: Arc::new(self.timetables),
+            timetables,
             renderer: self.renderer,
             clock: self.clock,
             ids: self.ids,
@@ -552,6 +554,7 @@ impl Updraft {
         let inner = &self.inner;
         let paused = inner.settings.dags_are_paused_at_creation;
         let mut loader = updraft_authoring::Loader::new(Arc::clone(&inner.registry), Arc::clone(&inner.clock))
+            .timetables(Arc::clone(&inner.timetables))
             .allow_env(inner.settings.dag_env.iter().cloned());
         for folder in &inner.settings.folders {
             loader = loader.folder(folder);

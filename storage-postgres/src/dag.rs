@@ -154,6 +154,8 @@ impl DagStorage for PostgresStorage {
             .fetch_all(&self.inner.clients)
             .await
             .map_err(storage_error)?;
+        // One may be active again.
+        self.inner.hints.note(News::SCHEDULES);
         dag_ids_of(&rows)
     }
 
