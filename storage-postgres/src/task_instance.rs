@@ -11,7 +11,8 @@
 //! - anything else is counted: what is stored, and what live attempts make different of it.
 //!
 //! A page in the second half of a list is walked to from its end. Lists of one run are a way of their own, of one statement
-//! that is planned once; those of one DAG have their first two ways planned once.
+//! that is planned once, and so is the beginning of all instances of one DAG; else those of one DAG have their first two ways
+//! planned once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,13 +26,15 @@ use sqlx::{PgConnection, Row, SqlStr};
 use updraft_core::id::{AttemptToken, DagId, InstanceKey, RunId, TaskIx};
 use updraft_core::model::{AuditEntry, DagRun, Note, TaskInstance, TaskInstanceTry, TaskState};
 use updraft_core::storage::{
-    Page, Range, Result, RunStorage, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage,
+    Page, PageRequest, Range, Result, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage,
 };
 
 use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::{int, task_state, task_state_code, unsigned};
-use crate::dag_run::{RunFilter, Statement, bind_range, is_storable, one_dag, read_note, read_run, runs_by_key, texts};
+use crate::dag_run::{
+    RUN_COLUMNS, RunFilter, Statement, bind_range, is_storable, one_dag, read_note, read_run, runs_by_key, texts,
+};
 use crate::error::{storage_error, unreadable};
 use crate::page::{Side, limit_and_offset, total};
 use crate::sql::{RUNS_OF_DAG, Schema, sql};
@@ -39,6 +42,9 @@ use crate::version::Version;
 
 /// States in which an instance has a live attempt, be it an obsolete one.
 const LIVE: [TaskState; 3] = [TaskState::Queued, TaskState::Running, TaskState::Restarting];
+
+/// How many instances of a DAG are skipped one by one, rather than that it is asked first from which end they are fewer.
+const NEAR: usize = 1_000;
 
 /// How the total and the page of a list are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,28 +259,52 @@ impl PostgresStorage {
         run_id: &str,
         query: &TaskInstanceQuery,
     ) -> Result<Page<TaskInstance>> {
-        let Self { inner } = self;
-        let mut page = Page { items: Vec::new(), total: 0 };
-        let run = match self.dag_run(dag_id.as_str(), run_id).await {
-            Ok(run) => Arc::new(run),
-            Err(StorageError::NotFound(_)) => return Ok(page),
-            Err(error) => return Err(error),
-        };
+        if !is_storable(run_id) {
+            return Ok(Page { items: Vec::new(), total: 0 });
+        }
         let tasks = task_filters(query);
         let states = state_codes(query);
         let (limit, offset) = limit_and_offset(query.page);
+        let is_whole = states.is_none() && tasks.iter().all(Option::is_none);
         let statement = || {
-            let statement = sqlx::query(inner.schema.sql(sql!("task_instance/of_run")));
-            let statement = statement.bind(run.id.0).bind(offset).bind(limit).bind(states.clone());
-            tasks.iter().fold(statement, |statement, filter| statement.bind(filter.clone()))
+            let text = if is_whole { sql!("task_instance/of_run") } else { sql!("task_instance/chosen_of_run") };
+            let statement = sqlx::query(self.inner.schema.sql(text)).bind(dag_id.as_str()).bind(run_id).bind(limit);
+            if is_whole {
+                return statement.bind(offset);
+            }
+            let statement = statement.bind(states.clone());
+            tasks.iter().fold(statement, |statement, filter| statement.bind(filter.clone())).bind(offset)
         };
-        let rows = inner.readers.all(statement).await.map_err(storage_error)?;
-        let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
-        for row in &rows {
+        let rows = self.inner.readers.all(statement).await.map_err(storage_error)?;
+        self.read_with_runs(&rows).await
+    }
+
+    /// A page near the beginning of all instances of a DAG.
+    async fn instances_of_dag(&self, dag_id: &DagId, page: PageRequest) -> Result<Page<TaskInstance>> {
+        let (limit, offset) = limit_and_offset(page);
+        let statement = || {
+            let statement = sqlx::query(self.inner.schema.sql(sql!("task_instance/of_dag")));
+            statement.bind(dag_id.as_str()).bind(offset.saturating_add(limit)).bind(offset)
+        };
+        let rows = self.inner.readers.all(statement).await.map_err(storage_error)?;
+        self.read_with_runs(&rows).await
+    }
+
+    /// Reads rows that begin with the columns of the run, where they are the first of a run; those of the instance follow, and
+    /// the total. If the page has no instances, there is one row, or none.
+    async fn read_with_runs(&self, rows: &[PgRow]) -> Result<Page<TaskInstance>> {
+        let Self { inner } = self;
+        let mut page = Page { items: Vec::with_capacity(rows.len()), total: 0 };
+        let mut of: Option<(Arc<DagRun>, Arc<Version>)> = None;
+        for row in rows {
             page.total = row.try_get("total").map(total).map_err(storage_error)?;
             if row.try_get::<Option<i64>, _>(0).map_err(storage_error)?.is_some() {
-                page.items.push(read_instance(row, 0, &run, &version)?);
+                let run = Arc::new(read_run(row)?);
+                let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
+                of = Some((run, version));
             }
+            let Some((run, version)) = &of else { continue };
+            page.items.push(read_instance(row, RUN_COLUMNS, run, version)?);
         }
         Ok(page)
     }
@@ -325,8 +355,7 @@ impl TaskInstanceStorage for PostgresStorage {
         }
         let run = Arc::new(read_run(&row)?);
         let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
-        // After the columns of the run.
-        read_instance(&row, 22, &run, &version)
+        read_instance(&row, RUN_COLUMNS, &run, &version)
     }
 
     async fn task_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>> {
@@ -340,6 +369,12 @@ impl TaskInstanceStorage for PostgresStorage {
         let one_run = query.run_ids.as_ref().filter(|ids| ids.len() == 1).and_then(BTreeSet::first);
         if let (Some(dag_id), Some(run_id), false) = (one_dag, one_run, asks_for_values(query)) {
             return self.instances_of_run(dag_id, run_id, query).await;
+        }
+        if let (Some(dag_id), None, Way::Tasks) = (one_dag, &query.run_ids, Way::of(query))
+            && task_filters(query).iter().all(Option::is_none)
+            && query.page.offset < NEAR
+        {
+            return self.instances_of_dag(dag_id, query.page).await;
         }
         // Live attempts are few, and read wholly whatever is asked for.
         let is_planned = match Way::of(query) {
