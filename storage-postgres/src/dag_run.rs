@@ -12,7 +12,7 @@ use sqlx::{PgConnection, Postgres, Row};
 use updraft_core::id::{DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
 use updraft_core::model::{AuditEntry, DagRun, Note, RunState};
 use updraft_core::storage::{
-    Amendment, NewRun, Page, Range, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
+    Amendment, NewRun, Page, PageRequest, Range, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::{run_state, run_state_code, run_type, run_type_code, unsigned};
 use crate::error::storage_error;
-use crate::page::{Side, Walk, Walks, limit_and_offset, total};
+use crate::page::{NEAR, Side, Walk, Walks, limit_and_offset, total};
 use crate::sql::{ALL_OF_DAG, Schema, sql};
 
 pub(crate) type Statement<'q> = Query<'q, Postgres, PgArguments>;
@@ -199,10 +199,7 @@ impl PostgresStorage {
         let walk = Walk::new(ORDERS, LAST, query.order_by);
         let run_ids = texts(query.run_ids.as_ref());
         let (limit, offset) = limit_and_offset(query.page);
-        let is_filtered = query.run_ids.is_some()
-            || query.states.is_some()
-            || query.run_types.is_some()
-            || [query.logical_date, query.start_date, query.end_date, query.updated_at] != [Range::default(); 4];
+        let is_filtered = is_filtered(query);
         let statement = || {
             let order = walk.order();
             let parts = [("order", order.as_str()), ALL_OF_DAG];
@@ -211,16 +208,44 @@ impl PostgresStorage {
             let statement = bind_range(statement.bind(dag_id.as_str()).bind(run_ids.clone()), query.logical_date);
             bind_values(query, statement.bind(limit)).bind(offset)
         };
-        let rows = inner.readers.all(statement).await.map_err(storage_error)?;
-        let mut page = Page { items: Vec::with_capacity(rows.len()), total: 0 };
-        for row in &rows {
-            page.total = row.try_get(RUN_COLUMNS).map(total).map_err(storage_error)?;
-            if row.try_get::<Option<i64>, _>(0).map_err(storage_error)?.is_some() {
-                page.items.push(read_run(row)?);
-            }
-        }
-        Ok(page)
+        read_runs(&inner.readers.all(statement).await.map_err(storage_error)?)
     }
+
+    /// A page near the beginning of all runs.
+    async fn all_runs(&self, page: PageRequest) -> Result<Page<DagRun>> {
+        let (limit, offset) = limit_and_offset(page);
+        let statement = || sqlx::query(self.inner.schema.sql(sql!("dag_run/all"))).bind(limit).bind(offset);
+        read_runs(&self.inner.readers.all(statement).await.map_err(storage_error)?)
+    }
+}
+
+/// Whether all runs are asked for, and in the order of their creation.
+fn is_all(query: &RunQuery) -> bool {
+    query.dag_ids.is_none()
+        && query.readable.is_none()
+        && query.order_by.is_none_or(|order| order.field == RunOrder::Id && !order.descending)
+        && !query.without_total
+        && !is_filtered(query)
+}
+
+/// Whether runs are asked for by more than their DAG.
+fn is_filtered(query: &RunQuery) -> bool {
+    query.run_ids.is_some()
+        || query.states.is_some()
+        || query.run_types.is_some()
+        || [query.logical_date, query.start_date, query.end_date, query.updated_at] != [Range::default(); 4]
+}
+
+/// Reads rows of a run and the total. If the page has no runs, there is one row, or none.
+fn read_runs(rows: &[PgRow]) -> Result<Page<DagRun>> {
+    let mut page = Page { items: Vec::with_capacity(rows.len()), total: 0 };
+    for row in rows {
+        page.total = row.try_get(RUN_COLUMNS).map(total).map_err(storage_error)?;
+        if row.try_get::<Option<i64>, _>(0).map_err(storage_error)?.is_some() {
+            page.items.push(read_run(row)?);
+        }
+    }
+    Ok(page)
 }
 
 #[async_trait]
@@ -250,6 +275,9 @@ impl RunStorage for PostgresStorage {
         let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
         if let Some(dag_id) = one_dag(dags, readable) {
             return self.runs_of_dag(dag_id, query).await;
+        }
+        if is_all(query) && query.page.offset < NEAR {
+            return self.all_runs(query.page).await;
         }
         let mut tx = self.snapshot().await?;
         let run_ids = texts(query.run_ids.as_ref());

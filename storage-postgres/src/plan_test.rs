@@ -66,6 +66,7 @@ const READS: &[(&str, &str)] = &[
     ("pool/by_name", sql!("pool/by_name")),
     ("task_instance/by_id", sql!("task_instance/by_id")),
     ("task_instance/chosen_of_run", sql!("task_instance/chosen_of_run")),
+    ("task_instance/live", sql!("task_instance/live")),
     ("task_instance/of_dag", sql!("task_instance/of_dag")),
     ("task_instance/of_run", sql!("task_instance/of_run")),
     ("task_instance/of_runs", sql!("task_instance/of_runs")),

@@ -41,6 +41,9 @@ const PARTS: &[(&str, &str)] = &[
 /// In place of `runs`, where all are of one DAG.
 pub(crate) const RUNS_OF_DAG: (&str, &str) = ("runs", sql!("part/runs_of_dag"));
 
+/// In place of `dags`, where they are chosen by what tells little: it can be planned once.
+pub(crate) const ALL_DAGS: (&str, &str) = ("dags", sql!("part/all_dags"));
+
 /// In place of `of dag`, where all runs of the DAG are asked for: what is not asked for costs time, too, whenever a plan starts.
 pub(crate) const ALL_OF_DAG: (&str, &str) = ("of dag", sql!("part/all_of_dag"));
 
@@ -203,7 +206,8 @@ mod tests {
             let with_all = |order: &String| schema.with(text, &[("order", order.as_str()), ALL_OF_DAG]);
             let orders = orders(name);
             let all = orders.iter().filter(|_| text.contains("/* of dag */")).map(with_all);
-            return orders.iter().map(with).chain(all).collect();
+            let all_dags = text.contains("/* dags */").then(|| schema.with(text, &[("order", ""), ALL_DAGS]));
+            return orders.iter().map(with).chain(all).chain(all_dags).collect();
         }
         if text.contains("/* down */") || text.contains("/* runs */") {
             let downs = ["", "DESC"].map(|down| ("down", down));

@@ -6,7 +6,7 @@
 //!   by walking runs up to it;
 //! - states: runs that have ended know how many of their instances are in each state, in others they are counted; the page
 //!   is found by walking runs, and only those with a part of it are opened;
-//! - states of instances with a live attempt, and anything else: from the attempts;
+//! - states of instances with a live attempt, and anything else: from the attempts, by one statement;
 //! - some tasks, and anything else: the instances of these tasks are counted, each found by its key;
 //! - anything else is counted: what is stored, and what live attempts make different of it.
 //!
@@ -36,15 +36,12 @@ use crate::dag_run::{
     RUN_COLUMNS, RunFilter, Statement, bind_range, is_storable, one_dag, read_note, read_run, runs_by_key, texts,
 };
 use crate::error::{storage_error, unreadable};
-use crate::page::{Side, limit_and_offset, total};
+use crate::page::{NEAR, Side, limit_and_offset, total};
 use crate::sql::{RUNS_OF_DAG, Schema, sql};
 use crate::version::Version;
 
 /// States in which an instance has a live attempt, be it an obsolete one.
 const LIVE: [TaskState; 3] = [TaskState::Queued, TaskState::Running, TaskState::Restarting];
-
-/// How many instances of a DAG are skipped one by one, rather than that it is asked first from which end they are fewer.
-const NEAR: usize = 1_000;
 
 /// How the total and the page of a list are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,8 +132,8 @@ impl Filter {
         let statement = match way {
             Way::Tasks => sql!("task_instance/total_by_tasks"),
             Way::States => sql!("task_instance/total_by_states"),
-            Way::Live => sql!("task_instance/count_live"),
-            Way::OfTasks => sql!("task_instance/count_of_tasks"),
+            // Live ones have a statement of their own, which tells the same.
+            Way::OfTasks | Way::Live => sql!("task_instance/count_of_tasks"),
             Way::Any => sql!("task_instance/count"),
         };
         let runs = if self.is_planned(way) { &[RUNS_OF_DAG] as &[_] } else { &[] };
@@ -154,8 +151,7 @@ impl Filter {
         let statement = match way {
             Way::Tasks => sql!("task_instance/runs_by_tasks"),
             Way::States => sql!("task_instance/runs_by_states"),
-            Way::Live => sql!("task_instance/page_live"),
-            Way::OfTasks => sql!("task_instance/page_of_tasks"),
+            Way::OfTasks | Way::Live => sql!("task_instance/page_of_tasks"),
             Way::Any => sql!("task_instance/page"),
         };
         let parts = [side.down(), RUNS_OF_DAG];
@@ -290,6 +286,26 @@ impl PostgresStorage {
         self.read_with_runs(&rows).await
     }
 
+    /// A page of instances with a live attempt; these are few, and read wholly whatever is asked for.
+    async fn live_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>> {
+        let Self { inner } = self;
+        let mut connection = inner.clients.acquire().await.map_err(storage_error)?;
+        let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
+        let run_ids = texts(query.run_ids.as_ref());
+        // The keys of DAGs never change: what is read by them may see a later moment.
+        let runs = RunFilter::find(&mut connection, &inner.schema, dags, readable, run_ids, query.logical_date).await?;
+        drop(connection);
+        let Some(runs) = runs else { return Ok(Page { items: Vec::new(), total: 0 }) };
+        let filter = Filter::new(query, runs);
+        let (limit, offset) = limit_and_offset(query.page);
+        let statement = || {
+            let statement = filter.bind(Way::Live, inner.schema.sql(sql!("task_instance/live")));
+            statement.bind(limit).bind(offset)
+        };
+        let rows = inner.readers.all(statement).await.map_err(storage_error)?;
+        self.read_with_runs(&rows).await
+    }
+
     /// Reads rows that begin with the columns of the run, where they are the first of a run; those of the instance follow, and
     /// the total. If the page has no instances, there is one row, or none.
     async fn read_with_runs(&self, rows: &[PgRow]) -> Result<Page<TaskInstance>> {
@@ -376,19 +392,18 @@ impl TaskInstanceStorage for PostgresStorage {
         {
             return self.instances_of_dag(dag_id, query.page).await;
         }
-        // Live attempts are few, and read wholly whatever is asked for.
-        let is_planned = match Way::of(query) {
-            Way::Live => true,
-            Way::Tasks | Way::States => one_dag.is_some() && query.run_ids.is_none(),
-            Way::OfTasks | Way::Any => false,
-        };
+        let way = Way::of(query);
+        if way == Way::Live {
+            return self.live_instances(query).await;
+        }
+        let is_planned = matches!(way, Way::Tasks | Way::States) && one_dag.is_some() && query.run_ids.is_none();
         let mut tx = if is_planned { self.planned_snapshot().await? } else { self.snapshot().await? };
         let run_ids = texts(query.run_ids.as_ref());
         let runs = RunFilter::find(&mut tx, schema, dags, readable, run_ids, query.logical_date).await?;
         let Some(runs) = runs else {
             return Ok(page);
         };
-        let (filter, way) = (Filter::new(query, runs), Way::of(query));
+        let filter = Filter::new(query, runs);
         page.total = filter.total(&mut tx, schema, way).await?;
         if page.total > 0 {
             let rows = filter.page(&mut tx, schema, way, Side::of(query.page, page.total)).await?;

@@ -9,11 +9,22 @@ use updraft_core::python::float_repr;
 
 /// Writes `value` as the body of an answer.
 pub(crate) fn to_vec(value: &Value) -> Vec<u8> {
-    ordered_to_vec(&Sorted(value))
+    written(&Sorted(value))
 }
 
-/// As [`to_vec`], what has its members in order already: nothing is built before it is written.
+/// As [`to_vec`], what has its members in order already: nothing is built before it is written. Builds for tests see to the
+/// order.
 pub(crate) fn ordered_to_vec(value: &impl Serialize) -> Vec<u8> {
+    let out = written(value);
+    debug_assert!(
+        serde_json::to_value(value).is_ok_and(|value| written(&Sorted(&value)) == out),
+        "members are in order: {}",
+        String::from_utf8_lossy(&out)
+    );
+    out
+}
+
+fn written(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(PrettyFormatter::new()));
     value.serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
