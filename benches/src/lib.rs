@@ -4,6 +4,7 @@ pub mod engine;
 pub mod footprint;
 pub mod graph;
 pub mod postgres;
+pub mod postmaster;
 pub mod raw;
 pub mod report;
 pub mod rest;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use updraft_benches::{footprint, postgres, rest, throughput};
 use updraft_core::clock::SystemClock;
 
-const USAGE: &str = "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]] | rest [REPS] | counters";
+const USAGE: &str = "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]] | rest [REPS [KIND…]] | counters";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,7 +40,8 @@ async fn main() -> ExitCode {
             measured.expect("what is measured works");
         }
         (Some("rest"), Some(reps)) => {
-            tokio::spawn(rest::run(clock, reps)).await.expect("what is measured works");
+            let only = arguments.get(2..).unwrap_or_default().to_vec();
+            tokio::spawn(async move { rest::run(clock, reps, &only).await }).await.expect("what is measured works");
         }
         (Some("counters"), _) => {
             let wrong = tokio::spawn(postgres::check_counters(clock)).await.expect("what is measured works");

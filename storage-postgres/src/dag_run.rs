@@ -12,7 +12,7 @@ use sqlx::{PgConnection, Postgres, Row};
 use updraft_core::id::{DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
 use updraft_core::model::{AuditEntry, DagRun, Note, RunState};
 use updraft_core::storage::{
-    Amendment, NewRun, Page, Range, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
+    Amendment, NewRun, Page, PageRequest, Range, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
 use uuid::Uuid;
 
@@ -20,42 +20,43 @@ use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::{run_state, run_state_code, run_type, run_type_code, unsigned};
 use crate::error::storage_error;
-use crate::page::{Side, Walk, Walks, limit_and_offset, total};
-use crate::sql::{Schema, sql};
+use crate::page::{NEAR, Side, Walk, Walks, limit_and_offset, total};
+use crate::sql::{ALL_OF_DAG, Schema, sql};
 
 pub(crate) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// Reads a run from the columns `id`, `dag_id` (the text id, of the DAG's row), `run_id`, `run_type`, `state`,
-/// `logical_date`, `data_interval_start`, `data_interval_end`, `queued_at`, `start_date`, `end_date`, `external_trigger`,
-/// `conf`, `note`, `note_user`, `last_scheduling_decision`, `dag_version`, `clear_number`, `version`, `owner`,
-/// `updated_at` and `uid`, in any order.
+/// How many columns `/* run */` stands for.
+pub(crate) const RUN_COLUMNS: usize = 22;
+
+/// Reads a run from the first columns, which are those of `/* run */`. By their places: a look-up of each name would take
+/// longer than all else here.
 pub(crate) fn read_run(row: &PgRow) -> Result<DagRun> {
     let read = || -> sqlx::Result<(i16, i16, DagRun)> {
-        let Json(conf) = row.try_get("conf")?;
+        let Json(conf) = row.try_get(12)?;
         let run = DagRun {
-            id: RunId(row.try_get("id")?),
-            uid: row.try_get("uid")?,
-            dag_id: DagId::from(row.try_get::<&str, _>("dag_id")?),
-            run_id: row.try_get("run_id")?,
+            id: RunId(row.try_get(0)?),
+            uid: row.try_get(21)?,
+            dag_id: DagId::from(row.try_get::<&str, _>(1)?),
+            run_id: row.try_get(2)?,
             run_type: updraft_core::model::RunType::Manual,
             state: updraft_core::model::RunState::Queued,
-            logical_date: row.try_get("logical_date")?,
-            data_interval_start: row.try_get("data_interval_start")?,
-            data_interval_end: row.try_get("data_interval_end")?,
-            queued_at: row.try_get("queued_at")?,
-            start_date: row.try_get("start_date")?,
-            end_date: row.try_get("end_date")?,
-            external_trigger: row.try_get("external_trigger")?,
+            logical_date: row.try_get(5)?,
+            data_interval_start: row.try_get(6)?,
+            data_interval_end: row.try_get(7)?,
+            queued_at: row.try_get(8)?,
+            start_date: row.try_get(9)?,
+            end_date: row.try_get(10)?,
+            external_trigger: row.try_get(11)?,
             conf,
-            note: read_note(row.try_get("note")?, row.try_get("note_user")?),
-            last_scheduling_decision: row.try_get("last_scheduling_decision")?,
-            dag_version: DagVersionId(row.try_get("dag_version")?),
-            clear_number: unsigned(row.try_get::<i32, _>("clear_number")?),
-            version: u64::try_from(row.try_get::<i64, _>("version")?).unwrap_or(0),
-            owner: row.try_get::<Option<i64>, _>("owner")?.map(SchedulerId),
-            updated_at: row.try_get("updated_at")?,
+            note: read_note(row.try_get(13)?, row.try_get(14)?),
+            last_scheduling_decision: row.try_get(15)?,
+            dag_version: DagVersionId(row.try_get(16)?),
+            clear_number: unsigned(row.try_get::<i32, _>(17)?),
+            version: u64::try_from(row.try_get::<i64, _>(18)?).unwrap_or(0),
+            owner: row.try_get::<Option<i64>, _>(19)?.map(SchedulerId),
+            updated_at: row.try_get(20)?,
         };
-        Ok((row.try_get("run_type")?, row.try_get("state")?, run))
+        Ok((row.try_get(3)?, row.try_get(4)?, run))
     };
     let (kind, state, run) = read().map_err(storage_error)?;
     Ok(DagRun { run_type: run_type(kind)?, state: run_state(state)?, ..run })
@@ -198,21 +199,53 @@ impl PostgresStorage {
         let walk = Walk::new(ORDERS, LAST, query.order_by);
         let run_ids = texts(query.run_ids.as_ref());
         let (limit, offset) = limit_and_offset(query.page);
+        let is_filtered = is_filtered(query);
         let statement = || {
-            let statement = sqlx::query(inner.schema.ordered(sql!("dag_run/of_dag"), &walk.order()));
+            let order = walk.order();
+            let parts = [("order", order.as_str()), ALL_OF_DAG];
+            let parts = if is_filtered { &parts[..1] } else { &parts[..] };
+            let statement = sqlx::query(inner.schema.with(sql!("dag_run/of_dag"), parts));
             let statement = bind_range(statement.bind(dag_id.as_str()).bind(run_ids.clone()), query.logical_date);
             bind_values(query, statement.bind(limit)).bind(offset)
         };
-        let rows = inner.readers.all(statement).await.map_err(storage_error)?;
-        let mut page = Page { items: Vec::with_capacity(rows.len()), total: 0 };
-        for row in &rows {
-            page.total = row.try_get("total").map(total).map_err(storage_error)?;
-            if row.try_get::<Option<i64>, _>("id").map_err(storage_error)?.is_some() {
-                page.items.push(read_run(row)?);
-            }
-        }
-        Ok(page)
+        read_runs(&inner.readers.all(statement).await.map_err(storage_error)?)
     }
+
+    /// A page near the beginning of all runs.
+    async fn all_runs(&self, page: PageRequest) -> Result<Page<DagRun>> {
+        let (limit, offset) = limit_and_offset(page);
+        let statement = || sqlx::query(self.inner.schema.sql(sql!("dag_run/all"))).bind(limit).bind(offset);
+        read_runs(&self.inner.readers.all(statement).await.map_err(storage_error)?)
+    }
+}
+
+/// Whether all runs are asked for, and in the order of their creation.
+fn is_all(query: &RunQuery) -> bool {
+    query.dag_ids.is_none()
+        && query.readable.is_none()
+        && query.order_by.is_none_or(|order| order.field == RunOrder::Id && !order.descending)
+        && !query.without_total
+        && !is_filtered(query)
+}
+
+/// Whether runs are asked for by more than their DAG.
+fn is_filtered(query: &RunQuery) -> bool {
+    query.run_ids.is_some()
+        || query.states.is_some()
+        || query.run_types.is_some()
+        || [query.logical_date, query.start_date, query.end_date, query.updated_at] != [Range::default(); 4]
+}
+
+/// Reads rows of a run and the total. If the page has no runs, there is one row, or none.
+fn read_runs(rows: &[PgRow]) -> Result<Page<DagRun>> {
+    let mut page = Page { items: Vec::with_capacity(rows.len()), total: 0 };
+    for row in rows {
+        page.total = row.try_get(RUN_COLUMNS).map(total).map_err(storage_error)?;
+        if row.try_get::<Option<i64>, _>(0).map_err(storage_error)?.is_some() {
+            page.items.push(read_run(row)?);
+        }
+    }
+    Ok(page)
 }
 
 #[async_trait]
@@ -242,6 +275,9 @@ impl RunStorage for PostgresStorage {
         let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
         if let Some(dag_id) = one_dag(dags, readable) {
             return self.runs_of_dag(dag_id, query).await;
+        }
+        if is_all(query) && query.page.offset < NEAR {
+            return self.all_runs(query.page).await;
         }
         let mut tx = self.snapshot().await?;
         let run_ids = texts(query.run_ids.as_ref());

@@ -15,7 +15,7 @@ use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::unsigned;
 use crate::error::storage_error;
-use crate::page::{Side, Walk, Walks, total};
+use crate::page::{Side, Walk, Walks, limit_and_offset, total};
 use crate::sql::sql;
 
 /// Orders of `event_log/list`.
@@ -34,19 +34,23 @@ pub(crate) const ORDERS: &Walks<EventLogOrder> = &[
 /// The order of entries that are equal otherwise.
 pub(crate) const LAST: &str = "id";
 
+/// How many columns `/* event */` stands for.
+const COLUMNS: usize = 11;
+
+/// Reads an entry from the first columns, which are those of `/* event */`.
 fn read(row: &PgRow) -> sqlx::Result<EventLogEntry> {
     Ok(EventLogEntry {
-        id: row.try_get("id")?,
-        when: row.try_get("when")?,
-        event: row.try_get("event")?,
-        dag_id: row.try_get::<Option<String>, _>("dag_id")?.map(DagId::from),
-        task_id: row.try_get("task_id")?,
-        run_id: row.try_get("run_id")?,
-        map_index: row.try_get("map_index")?,
-        try_number: row.try_get::<Option<i32>, _>("try_number")?.map(unsigned),
-        logical_date: row.try_get("logical_date")?,
-        owner: row.try_get("owner")?,
-        extra: row.try_get("extra")?,
+        id: row.try_get(0)?,
+        when: row.try_get(1)?,
+        event: row.try_get(2)?,
+        dag_id: row.try_get::<Option<&str>, _>(3)?.map(DagId::from),
+        task_id: row.try_get(4)?,
+        run_id: row.try_get(5)?,
+        map_index: row.try_get(6)?,
+        try_number: row.try_get::<Option<i32>, _>(7)?.map(unsigned),
+        logical_date: row.try_get(8)?,
+        owner: row.try_get(9)?,
+        extra: row.try_get(10)?,
     })
 }
 
@@ -68,6 +72,31 @@ fn filtered(statement: SqlStr, query: &EventLogQuery) -> Query<'_, Postgres, PgA
         .bind(readable)
 }
 
+impl PostgresStorage {
+    /// A page of the entries of one DAG, by id.
+    async fn events_of_dag(&self, query: &EventLogQuery) -> Result<Page<EventLogEntry>> {
+        let is_descending = query.order_by.is_some_and(|order| order.descending);
+        let (limit, offset) = limit_and_offset(query.page);
+        let down = ("down", if is_descending { "DESC" } else { "" });
+        let statement = || {
+            let text = self.inner.schema.with(sql!("event_log/of_dag"), &[down]);
+            filtered(text, query).bind(limit).bind(offset)
+        };
+        let rows = self.inner.readers.all(statement).await.map_err(storage_error)?;
+        let read = || {
+            let mut page = Page { items: Vec::with_capacity(rows.len()), total: 0 };
+            for row in &rows {
+                page.total = row.try_get(COLUMNS).map(total)?;
+                if row.try_get::<Option<i64>, _>(0)?.is_some() {
+                    page.items.push(read(row)?);
+                }
+            }
+            Ok(page)
+        };
+        read().map_err(storage_error)
+    }
+}
+
 #[async_trait]
 impl EventLogStorage for PostgresStorage {
     async fn append_event(&self, now: DateTime<Utc>, entry: AuditEntry) -> Result<()> {
@@ -82,6 +111,10 @@ impl EventLogStorage for PostgresStorage {
     }
 
     async fn events(&self, query: &EventLogQuery) -> Result<Page<EventLogEntry>> {
+        let by_id = query.order_by.is_none_or(|order| order.field == EventLogOrder::Id);
+        if by_id && query.dag_id.is_some() && query.run_id.is_none() {
+            return self.events_of_dag(query).await;
+        }
         let schema = &self.inner.schema;
         let mut snapshot = self.snapshot().await?;
         let total = filtered(schema.sql(sql!("event_log/count")), query)

@@ -66,6 +66,9 @@ impl Walk {
     }
 }
 
+/// How many entries are skipped one by one, rather than that it is asked first from which end they are fewer.
+pub(crate) const NEAR: usize = 1_000;
+
 /// A page, counted from that end of the list that is nearer: what lies between is read to be skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Side {

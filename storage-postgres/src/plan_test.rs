@@ -66,8 +66,12 @@ const READS: &[(&str, &str)] = &[
     ("dag_run/by_id", sql!("dag_run/by_id")),
     ("dag_run/of_dag", sql!("dag_run/of_dag")),
     ("event_log/by_id", sql!("event_log/by_id")),
+    ("event_log/of_dag", sql!("event_log/of_dag")),
     ("log/read", sql!("log/read")),
+    ("pool/by_name", sql!("pool/by_name")),
     ("task_instance/by_id", sql!("task_instance/by_id")),
+    ("task_instance/chosen_of_run", sql!("task_instance/chosen_of_run")),
+    ("task_instance/of_dag", sql!("task_instance/of_dag")),
     ("task_instance/of_run", sql!("task_instance/of_run")),
     ("task_instance/of_runs", sql!("task_instance/of_runs")),
     ("task_instance/runs_by_states", sql!("task_instance/runs_by_states")),
@@ -116,7 +120,7 @@ fn is_trap(line: &str) -> bool {
 /// Large tables of which an index is read from one end to the other. Partial indexes that hold what waits for a scheduler
 /// are meant to be.
 fn read_wholly(plan: &str) -> Vec<String> {
-    const SHORT: [&str; 3] = ["dag_run_waiting", "dag_run_owned", "attempt_obsolete"];
+    const SHORT: [&str; 4] = ["dag_run_waiting", "dag_run_owned", "dag_run_left_scheduled", "attempt_obsolete"];
     let lines: Vec<&str> = plan.lines().collect();
     let is_whole = |at: usize, line: &str| {
         let Some((_, rest)) = line.split_once("Scan using ").filter(|_| line.contains("Index")) else { return false };

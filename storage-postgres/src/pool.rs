@@ -1,9 +1,8 @@
 //! Pools.
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
-use sqlx::{PgExecutor, Postgres, Row};
+use sqlx::postgres::PgRow;
+use sqlx::{PgExecutor, Row};
 use updraft_core::model::{AuditEntry, DEFAULT_POOL, Pool, PoolUsage};
 use updraft_core::storage::{
     OrderBy, Page, PageRequest, PoolOrder, PoolStorage, PoolUpdate, Result, StorageError, Subject,
@@ -50,44 +49,27 @@ fn not_found(name: &str) -> StorageError {
 }
 
 impl PostgresStorage {
-    fn list_statement<'q>(
-        &self,
-        name: Option<&'q str>,
-        order_by: Option<OrderBy<PoolOrder>>,
-        page: PageRequest,
-    ) -> Query<'q, Postgres, PgArguments> {
-        let (limit, offset) = limit_and_offset(page);
-        let statement = self.inner.schema.ordered(sql!("pool/list"), order(ORDERS, order_by));
-        sqlx::query(statement).bind(name).bind(limit).bind(offset)
-    }
-
-    async fn list_pools(
-        &self,
-        executor: impl PgExecutor<'_>,
-        name: Option<&str>,
-        order_by: Option<OrderBy<PoolOrder>>,
-        page: PageRequest,
-    ) -> Result<Page<PoolUsage>> {
-        let rows = self.list_statement(name, order_by, page).fetch_all(executor).await.map_err(storage_error)?;
-        read_page(&rows, read_usage)
-    }
-
     async fn pool_usage(&self, executor: impl PgExecutor<'_>, name: &str) -> Result<PoolUsage> {
-        let found = self.list_pools(executor, Some(name), None, PageRequest::ALL).await?;
-        found.items.into_iter().next().ok_or_else(|| not_found(name))
+        let query = sqlx::query(self.inner.schema.sql(sql!("pool/by_name"))).bind(name);
+        let row = query.fetch_optional(executor).await.map_err(storage_error)?;
+        read_usage(&row.ok_or_else(|| not_found(name))?).map_err(storage_error)
     }
 }
 
 #[async_trait]
 impl PoolStorage for PostgresStorage {
     async fn pool(&self, name: &str) -> Result<PoolUsage> {
-        let statement = || self.list_statement(Some(name), None, PageRequest::ALL);
-        let rows = self.inner.readers.all(statement).await.map_err(storage_error)?;
-        read_page(&rows, read_usage)?.items.into_iter().next().ok_or_else(|| not_found(name))
+        let statement = || sqlx::query(self.inner.schema.sql(sql!("pool/by_name"))).bind(name);
+        let row = self.inner.readers.optional(statement).await.map_err(storage_error)?;
+        read_usage(&row.ok_or_else(|| not_found(name))?).map_err(storage_error)
     }
 
     async fn pools(&self, order_by: Option<OrderBy<PoolOrder>>, page: PageRequest) -> Result<Page<PoolUsage>> {
-        self.list_pools(&self.inner.clients, None, order_by, page).await
+        let (limit, offset) = limit_and_offset(page);
+        let statement = self.inner.schema.ordered(sql!("pool/list"), order(ORDERS, order_by));
+        let query = sqlx::query(statement).bind(limit).bind(offset);
+        let rows = query.fetch_all(&self.inner.clients).await.map_err(storage_error)?;
+        read_page(&rows, read_usage)
     }
 
     async fn create_pool(&self, pool: Pool, audit: Option<AuditEntry>) -> Result<PoolUsage> {

@@ -25,8 +25,10 @@ const PARTS: &[(&str, &str)] = &[
     ("ended", sql!("part/ended")),
     ("event", sql!("part/event")),
     ("events", sql!("part/events")),
+    ("events of dag", sql!("part/events_of_dag")),
     ("in states", sql!("part/in_states")),
     ("instance", sql!("part/instance")),
+    ("of dag", sql!("part/of_dag")),
     ("own", sql!("part/own")),
     ("run", sql!("part/run")),
     ("run values", sql!("part/run_values")),
@@ -39,6 +41,12 @@ const PARTS: &[(&str, &str)] = &[
 
 /// In place of `runs`, where all are of one DAG.
 pub(crate) const RUNS_OF_DAG: (&str, &str) = ("runs", sql!("part/runs_of_dag"));
+
+/// In place of `dags`, where they are chosen by what tells little: it can be planned once.
+pub(crate) const ALL_DAGS: (&str, &str) = ("dags", sql!("part/all_dags"));
+
+/// In place of `of dag`, where all runs of the DAG are asked for: what is not asked for costs time, too, whenever a plan starts.
+pub(crate) const ALL_OF_DAG: (&str, &str) = ("of dag", sql!("part/all_of_dag"));
 
 /// Puts the schema's name into statements.
 #[derive(Debug, Clone)]
@@ -195,8 +203,12 @@ mod tests {
     /// All forms of a statement.
     fn variants(schema: &Schema, name: &str, text: &'static str) -> Vec<SqlStr> {
         if text.contains("/* order */") {
-            let with = |order: &String| schema.with(text, &[("order", order), ("walk", order)]);
-            return orders(name).iter().map(with).collect();
+            let with = |order: &String| schema.with(text, &[("order", order.as_str()), ("walk", order)]);
+            let with_all = |order: &String| schema.with(text, &[("order", order.as_str()), ALL_OF_DAG]);
+            let orders = orders(name);
+            let all = orders.iter().filter(|_| text.contains("/* of dag */")).map(with_all);
+            let all_dags = text.contains("/* dags */").then(|| schema.with(text, &[("order", ""), ALL_DAGS]));
+            return orders.iter().map(with).chain(all).chain(all_dags).collect();
         }
         if text.contains("/* down */") || text.contains("/* runs */") {
             let downs = ["", "DESC"].map(|down| ("down", down));

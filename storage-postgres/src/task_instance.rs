@@ -6,12 +6,13 @@
 //!   by walking runs up to it;
 //! - states: runs that have ended know how many of their instances are in each state, in others they are counted; the page
 //!   is found by walking runs, and only those with a part of it are opened;
-//! - states of instances with a live attempt, and anything else: from the attempts;
+//! - states of instances with a live attempt, and anything else: from the attempts, by one statement;
 //! - some tasks, and anything else: the instances of these tasks are counted, each found by its key;
 //! - anything else is counted: what is stored, and what live attempts make different of it.
 //!
 //! A page in the second half of a list is walked to from its end. Lists of one run are a way of their own, of one statement
-//! that is planned once; those of one DAG have their first two ways planned once.
+//! that is planned once, and so is the beginning of all instances of one DAG; else those of one DAG have their first two ways
+//! planned once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,15 +26,17 @@ use sqlx::{PgConnection, Row, SqlStr};
 use updraft_core::id::{AttemptToken, DagId, InstanceKey, RunId, TaskIx};
 use updraft_core::model::{AuditEntry, DagRun, Note, TaskInstance, TaskInstanceTry, TaskState};
 use updraft_core::storage::{
-    Page, Range, Result, RunStorage, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage,
+    Page, PageRequest, Range, Result, StorageError, Subject, TaskInstanceQuery, TaskInstanceStorage,
 };
 
 use crate::PostgresStorage;
 use crate::audit::write_audit;
 use crate::code::{int, task_state, task_state_code, unsigned};
-use crate::dag_run::{RunFilter, Statement, bind_range, is_storable, one_dag, read_note, read_run, runs_by_key, texts};
+use crate::dag_run::{
+    RUN_COLUMNS, RunFilter, Statement, bind_range, is_storable, one_dag, read_note, read_run, runs_by_key, texts,
+};
 use crate::error::{storage_error, unreadable};
-use crate::page::{Side, limit_and_offset, total};
+use crate::page::{NEAR, Side, limit_and_offset, total};
 use crate::sql::{RUNS_OF_DAG, Schema, sql};
 use crate::version::Version;
 
@@ -129,8 +132,8 @@ impl Filter {
         let statement = match way {
             Way::Tasks => sql!("task_instance/total_by_tasks"),
             Way::States => sql!("task_instance/total_by_states"),
-            Way::Live => sql!("task_instance/count_live"),
-            Way::OfTasks => sql!("task_instance/count_of_tasks"),
+            // Live ones have a statement of their own, which tells the same.
+            Way::OfTasks | Way::Live => sql!("task_instance/count_of_tasks"),
             Way::Any => sql!("task_instance/count"),
         };
         let runs = if self.is_planned(way) { &[RUNS_OF_DAG] as &[_] } else { &[] };
@@ -148,8 +151,7 @@ impl Filter {
         let statement = match way {
             Way::Tasks => sql!("task_instance/runs_by_tasks"),
             Way::States => sql!("task_instance/runs_by_states"),
-            Way::Live => sql!("task_instance/page_live"),
-            Way::OfTasks => sql!("task_instance/page_of_tasks"),
+            Way::OfTasks | Way::Live => sql!("task_instance/page_of_tasks"),
             Way::Any => sql!("task_instance/page"),
         };
         let parts = [side.down(), RUNS_OF_DAG];
@@ -253,28 +255,72 @@ impl PostgresStorage {
         run_id: &str,
         query: &TaskInstanceQuery,
     ) -> Result<Page<TaskInstance>> {
-        let Self { inner } = self;
-        let mut page = Page { items: Vec::new(), total: 0 };
-        let run = match self.dag_run(dag_id.as_str(), run_id).await {
-            Ok(run) => Arc::new(run),
-            Err(StorageError::NotFound(_)) => return Ok(page),
-            Err(error) => return Err(error),
-        };
+        if !is_storable(run_id) {
+            return Ok(Page { items: Vec::new(), total: 0 });
+        }
         let tasks = task_filters(query);
         let states = state_codes(query);
         let (limit, offset) = limit_and_offset(query.page);
+        let is_whole = states.is_none() && tasks.iter().all(Option::is_none);
         let statement = || {
-            let statement = sqlx::query(inner.schema.sql(sql!("task_instance/of_run")));
-            let statement = statement.bind(run.id.0).bind(offset).bind(limit).bind(states.clone());
-            tasks.iter().fold(statement, |statement, filter| statement.bind(filter.clone()))
+            let text = if is_whole { sql!("task_instance/of_run") } else { sql!("task_instance/chosen_of_run") };
+            let statement = sqlx::query(self.inner.schema.sql(text)).bind(dag_id.as_str()).bind(run_id).bind(limit);
+            if is_whole {
+                return statement.bind(offset);
+            }
+            let statement = statement.bind(states.clone());
+            tasks.iter().fold(statement, |statement, filter| statement.bind(filter.clone())).bind(offset)
+        };
+        let rows = self.inner.readers.all(statement).await.map_err(storage_error)?;
+        self.read_with_runs(&rows).await
+    }
+
+    /// A page near the beginning of all instances of a DAG.
+    async fn instances_of_dag(&self, dag_id: &DagId, page: PageRequest) -> Result<Page<TaskInstance>> {
+        let (limit, offset) = limit_and_offset(page);
+        let statement = || {
+            let statement = sqlx::query(self.inner.schema.sql(sql!("task_instance/of_dag")));
+            statement.bind(dag_id.as_str()).bind(offset.saturating_add(limit)).bind(offset)
+        };
+        let rows = self.inner.readers.all(statement).await.map_err(storage_error)?;
+        self.read_with_runs(&rows).await
+    }
+
+    /// A page of instances with a live attempt; these are few, and read wholly whatever is asked for.
+    async fn live_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>> {
+        let Self { inner } = self;
+        let mut connection = inner.clients.acquire().await.map_err(storage_error)?;
+        let (dags, readable) = (query.dag_ids.as_ref(), query.readable.as_deref());
+        let run_ids = texts(query.run_ids.as_ref());
+        // The keys of DAGs never change: what is read by them may see a later moment.
+        let runs = RunFilter::find(&mut connection, &inner.schema, dags, readable, run_ids, query.logical_date).await?;
+        drop(connection);
+        let Some(runs) = runs else { return Ok(Page { items: Vec::new(), total: 0 }) };
+        let filter = Filter::new(query, runs);
+        let (limit, offset) = limit_and_offset(query.page);
+        let statement = || {
+            let statement = filter.bind(Way::Live, inner.schema.sql(sql!("task_instance/live")));
+            statement.bind(limit).bind(offset)
         };
         let rows = inner.readers.all(statement).await.map_err(storage_error)?;
-        let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
-        for row in &rows {
+        self.read_with_runs(&rows).await
+    }
+
+    /// Reads rows that begin with the columns of the run, where they are the first of a run; those of the instance follow, and
+    /// the total. If the page has no instances, there is one row, or none.
+    async fn read_with_runs(&self, rows: &[PgRow]) -> Result<Page<TaskInstance>> {
+        let Self { inner } = self;
+        let mut page = Page { items: Vec::with_capacity(rows.len()), total: 0 };
+        let mut of: Option<(Arc<DagRun>, Arc<Version>)> = None;
+        for row in rows {
             page.total = row.try_get("total").map(total).map_err(storage_error)?;
             if row.try_get::<Option<i64>, _>(0).map_err(storage_error)?.is_some() {
-                page.items.push(read_instance(row, 0, &run, &version)?);
+                let run = Arc::new(read_run(row)?);
+                let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
+                of = Some((run, version));
             }
+            let Some((run, version)) = &of else { continue };
+            page.items.push(read_instance(row, RUN_COLUMNS, run, version)?);
         }
         Ok(page)
     }
@@ -325,8 +371,7 @@ impl TaskInstanceStorage for PostgresStorage {
         }
         let run = Arc::new(read_run(&row)?);
         let version = inner.versions.one(&inner.clients, &inner.schema, run.dag_version).await?;
-        // After the columns of the run.
-        read_instance(&row, 22, &run, &version)
+        read_instance(&row, RUN_COLUMNS, &run, &version)
     }
 
     async fn task_instances(&self, query: &TaskInstanceQuery) -> Result<Page<TaskInstance>> {
@@ -341,19 +386,24 @@ impl TaskInstanceStorage for PostgresStorage {
         if let (Some(dag_id), Some(run_id), false) = (one_dag, one_run, asks_for_values(query)) {
             return self.instances_of_run(dag_id, run_id, query).await;
         }
-        // Live attempts are few, and read wholly whatever is asked for.
-        let is_planned = match Way::of(query) {
-            Way::Live => true,
-            Way::Tasks | Way::States => one_dag.is_some() && query.run_ids.is_none(),
-            Way::OfTasks | Way::Any => false,
-        };
+        if let (Some(dag_id), None, Way::Tasks) = (one_dag, &query.run_ids, Way::of(query))
+            && task_filters(query).iter().all(Option::is_none)
+            && query.page.offset < NEAR
+        {
+            return self.instances_of_dag(dag_id, query.page).await;
+        }
+        let way = Way::of(query);
+        if way == Way::Live {
+            return self.live_instances(query).await;
+        }
+        let is_planned = matches!(way, Way::Tasks | Way::States) && one_dag.is_some() && query.run_ids.is_none();
         let mut tx = if is_planned { self.planned_snapshot().await? } else { self.snapshot().await? };
         let run_ids = texts(query.run_ids.as_ref());
         let runs = RunFilter::find(&mut tx, schema, dags, readable, run_ids, query.logical_date).await?;
         let Some(runs) = runs else {
             return Ok(page);
         };
-        let (filter, way) = (Filter::new(query, runs), Way::of(query));
+        let filter = Filter::new(query, runs);
         page.total = filter.total(&mut tx, schema, way).await?;
         if page.total > 0 {
             let rows = filter.page(&mut tx, schema, way, Side::of(query.page, page.total)).await?;

@@ -1,7 +1,5 @@
 //! A PostgreSQL server of the benchmark's own, and what it counts.
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +7,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection};
 use updraft_core::clock::Clock;
 use updraft_test_postgres::{Cluster, Database, Durability};
+
+use crate::postmaster::Postmaster;
 
 /// Tables that are written when a DAG or a scheduler is registered, not when tasks run.
 const COLD: &str = "'{dag,dag_version,task,source,pool,host,scheduler,heartbeat,migration}'";
@@ -18,7 +18,7 @@ const COLD: &str = "'{dag,dag_version,task,source,pool,host,scheduler,heartbeat,
 pub(super) struct Server {
     cluster: Cluster,
     clock: Arc<dyn Clock>,
-    postmaster: u32,
+    postmaster: Postmaster,
 }
 
 /// What is counted for the whole server, so that nobody else may use it meanwhile.
@@ -74,10 +74,8 @@ impl Server {
         let cluster = Cluster::start(Durability::Default).await.unwrap_or_else(|error| panic!("{error}"));
         let options: PgConnectOptions = cluster.url().parse().expect("the cluster's URL can be used");
         let mut connection = PgConnection::connect_with(&options).await.expect("the server answers");
-        let query = sqlx::query_scalar("SELECT pg_backend_pid()");
-        let backend: i32 = query.fetch_one(&mut connection).await.expect("the server answers");
-        let stat = Stat::read(u32::try_from(backend).unwrap_or(0)).expect("the server runs on this machine");
-        Self { cluster, clock, postmaster: stat.parent }
+        let postmaster = Postmaster::of(&mut connection).await;
+        Self { cluster, clock, postmaster }
     }
 
     /// Nothing runs in the background from now on, so that transactions can be counted to the last one.
@@ -107,7 +105,7 @@ impl Server {
             (pg_current_wal_insert_lsn() - '0/0')::bigint";
         let (transactions, wal): (i64, i64) =
             sqlx::query_as(statement).fetch_one(connection).await.expect("the server answers");
-        Counts { transactions, wal, cpu: self.cpu_time() }
+        Counts { transactions, wal, cpu: self.postmaster.cpu_time() }
     }
 
     /// Rows written by connections to this database that are closed by now; waits until all others are.
@@ -132,51 +130,5 @@ impl Server {
             .await
             .expect("the server answers");
         Rows { written, updated, updated_in_place }
-    }
-
-    /// Processor time of all processes of the server, ended ones included.
-    fn cpu_time(&self) -> Duration {
-        let mut time = Duration::ZERO;
-        for process in processes() {
-            let Some(stat) = Stat::read(process) else { continue };
-            if process == self.postmaster {
-                time += stat.cpu_of_children;
-            }
-            if process == self.postmaster || stat.parent == self.postmaster {
-                time += stat.cpu;
-            }
-        }
-        time
-    }
-}
-
-fn processes() -> BTreeSet<u32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// What Linux tells of a process.
-struct Stat {
-    parent: u32,
-    cpu: Duration,
-    cpu_of_children: Duration,
-}
-
-impl Stat {
-    fn read(process: u32) -> Option<Self> {
-        let folder = Path::new("/proc").join(process.to_string());
-        let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
-        // The name may hold spaces and brackets.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let field = |index: usize| fields.get(index)?.parse::<u64>().ok();
-        let ticks = |index| field(index).map(|ticks| Duration::from_millis(ticks * 10));
-        // To the nanosecond, for a process of one thread.
-        let exact = std::fs::read_to_string(folder.join("schedstat")).ok();
-        let exact = exact.and_then(|text| text.split_whitespace().next()?.parse().ok()).map(Duration::from_nanos);
-        Some(Self {
-            parent: u32::try_from(field(1)?).ok()?,
-            cpu: exact.unwrap_or(ticks(11)? + ticks(12)?),
-            cpu_of_children: ticks(13)? + ticks(14)?,
-        })
     }
 }

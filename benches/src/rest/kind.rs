@@ -156,6 +156,15 @@ pub(super) fn kinds() -> Vec<Kind> {
             ["SELECT count(*) FROM updraft.dag", "SELECT * FROM updraft.dag ORDER BY dag_id LIMIT 100"],
             List("dags", 100, DAGS)
         ),
+        kind!(
+            "dag stats, 25 dags",
+            Floor,
+            |_| Ask::get(format!("/dagStats?dag_ids={}", (0..25).map(dag_id).collect::<Vec<_>>().join(","))),
+            [
+                "SELECT d.dag_id, r.state, count(*) FROM updraft.dag d JOIN updraft.dag_run r ON r.dag = d.id WHERE d.dag_id = ANY (ARRAY(SELECT 'dag_00' || to_char(n, 'FM00') FROM generate_series(0, 24) n)) GROUP BY d.dag_id, r.state"
+            ],
+            List("dags", 25, 25)
+        ),
         kind!("runs of a dag", Quick, |n| of_dag(n, "/dagRuns"), [], List("dag_runs", RUNS as usize, RUNS)),
         kind!(
             "runs of a dag, newest 25",

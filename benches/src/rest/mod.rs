@@ -27,6 +27,7 @@ use updraft_test_postgres::{Cluster, Database, Durability};
 
 use self::client::{Ask, Client};
 use self::kind::{Kind, Must, dag_and_run, dag_id, kinds, run_id};
+use crate::postmaster::Postmaster;
 use crate::report::{cpu_time, quantile_micros};
 
 /// DAGs, the runs of each, and the tasks of each run.
@@ -45,6 +46,9 @@ const TIME: Duration = Duration::from_millis(1000);
 const LEAST: u64 = 24;
 const MOST: u64 = 20_000;
 
+/// Besides the kinds.
+const IN_TURNS: &str = "gets of dags, runs and instances in turns";
+
 const USER: &str = "reader";
 const PASSWORD: &str = "a password of some length";
 
@@ -57,20 +61,25 @@ struct Measured {
     /// Processor time of this process for each, in microseconds: of client and server, not of PostgreSQL. It says more than
     /// times where other work shares the cores.
     cpu: f64,
+    /// That of PostgreSQL for each, in microseconds.
+    server_cpu: f64,
 }
 
 impl Measured {
-    fn new(mut times: Vec<Duration>, whole: Duration, cpu: Duration) -> Self {
+    fn new(mut times: Vec<Duration>, whole: Duration, cpu: Duration, server_cpu: Duration) -> Self {
         let count = times.len();
         let millis = |times: &mut [Duration], thousandths| quantile_micros(times, thousandths) / 1e3;
         let number = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        let (a_second, cpu) = (number / whole.as_secs_f64(), cpu.as_secs_f64() * 1e6 / number.max(1.0));
-        Self { count, p50: millis(&mut times, 500), p99: millis(&mut times, 990), a_second, cpu }
+        let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / number.max(1.0);
+        let (p50, p99) = (millis(&mut times, 500), millis(&mut times, 990));
+        Self { count, p50, p99, a_second: number / whole.as_secs_f64(), cpu: each(cpu), server_cpu: each(server_cpu) }
     }
 
     fn tell(&self, what: &str) {
-        let Self { count, p50, p99, a_second, cpu } = self;
-        eprintln!("{what}: n {count}, p50 {p50:.2} ms, p99 {p99:.2} ms, {a_second:.0}/s, CPU {cpu:.0} us");
+        let Self { count, p50, p99, a_second, cpu, server_cpu } = self;
+        eprintln!(
+            "{what}: n {count}, p50 {p50:.2} ms, p99 {p99:.2} ms, {a_second:.0}/s, CPU {cpu:.0} us, PostgreSQL's {server_cpu:.0} us"
+        );
     }
 
     /// The rep with the median p99.
@@ -85,6 +94,7 @@ struct Bench {
     clock: Arc<dyn Clock>,
     options: PgConnectOptions,
     address: SocketAddr,
+    postmaster: Postmaster,
 }
 
 impl Bench {
@@ -95,7 +105,7 @@ impl Bench {
         F: AsyncAsk<A>,
     {
         let number = Arc::new(AtomicU64::new(0));
-        let (begin, cpu) = (self.clock.monotonic(), cpu_time());
+        let (begin, cpu, server_cpu) = (self.clock.monotonic(), cpu_time(), self.postmaster.cpu_time());
         let mut tasks = JoinSet::new();
         for mut asker in askers.drain(..) {
             let (clock, number, ask) = (Arc::clone(&self.clock), Arc::clone(&number), ask.clone());
@@ -123,7 +133,10 @@ impl Bench {
             times.extend(some);
             askers.push(asker);
         }
-        (Measured::new(times, self.clock.monotonic() - begin, cpu_time().saturating_sub(cpu)), askers)
+        let whole = self.clock.monotonic() - begin;
+        let cpu = cpu_time().saturating_sub(cpu);
+        let server_cpu = self.postmaster.cpu_time().saturating_sub(server_cpu);
+        (Measured::new(times, whole, cpu, server_cpu), askers)
     }
 
     async fn clients(&self) -> Vec<Client> {
@@ -213,11 +226,12 @@ impl AsyncAsk<PgConnection> for Sql {
     }
 }
 
-/// Fills a database, serves it, measures each kind; medians of the reps are printed.
+/// Fills a database, serves it, measures each kind, or those whose names are given; medians of the reps are printed. Without
+/// reps it says where it serves, and does so until it is ended: for a look at plans and profiles.
 ///
 /// # Panics
 /// PostgreSQL is not installed, or an answer is wrong.
-pub async fn run(clock: Arc<dyn Clock>, reps: usize) {
+pub async fn run(clock: Arc<dyn Clock>, reps: usize, only: &[String]) {
     let cluster = Cluster::start(Durability::Default).await.unwrap_or_else(|error| panic!("{error}"));
     let database = cluster.database().await;
     let ids = IdSource::from_system();
@@ -239,22 +253,28 @@ pub async fn run(clock: Arc<dyn Clock>, reps: usize) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(api, async { drop(stopped.await) }));
 
-    let bench = Bench { clock, options: database.options(), address };
-    measure(&bench, reps).await;
+    if reps == 0 {
+        eprintln!("{} on http://{address} as {USER}, {PASSWORD:?}", database.url());
+        std::future::pending::<()>().await;
+    }
+    let postmaster = Postmaster::of(&mut database.connect().await).await;
+    let bench = Bench { clock, options: database.options(), address, postmaster };
+    measure(&bench, reps, only).await;
 
     drop(stop);
     serving.await.expect("the server stops");
     storage.close().await;
 }
 
-async fn measure(bench: &Bench, reps: usize) {
+async fn measure(bench: &Bench, reps: usize, only: &[String]) {
+    let is_asked = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let kinds = Arc::new(kinds());
     let mut connections = bench.connections().await;
     let mut asked: Vec<Vec<Measured>> = kinds.iter().map(|_| Vec::new()).collect();
     let mut floors: Vec<Vec<Measured>> = kinds.iter().map(|_| Vec::new()).collect();
     let mut gets = Vec::new();
     for _ in 0..reps.max(1) {
-        for at in 0..kinds.len() {
+        for at in (0..kinds.len()).filter(|at| is_asked(kinds[*at].name)) {
             let over_http = OverHttp(Arc::clone(&kinds), at);
             // The server closes connections that say nothing for a while.
             let mut clients = bench.clients().await;
@@ -276,18 +296,20 @@ async fn measure(bench: &Bench, reps: usize) {
                 floors[at].push(measured);
             }
         }
-        let in_turns = Gets(Arc::clone(&kinds));
-        let mut clients = bench.clients().await;
-        for (client, n) in clients.iter_mut().zip(0..) {
-            in_turns.check(in_turns.ask(client, n).await);
+        if is_asked(IN_TURNS) {
+            let in_turns = Gets(Arc::clone(&kinds));
+            let mut clients = bench.clients().await;
+            for (client, n) in clients.iter_mut().zip(0..) {
+                in_turns.check(in_turns.ask(client, n).await);
+            }
+            let (measured, _) = bench.measure(clients, in_turns).await;
+            measured.tell(IN_TURNS);
+            gets.push(measured);
         }
-        let (measured, _) = bench.measure(clients, in_turns).await;
-        measured.tell("gets in turns");
-        gets.push(measured);
     }
     println!(
-        "| | n | p50 ms | p99 ms | requests/s | CPU us | SQL p50 ms | SQL p99 ms | holds? |\n|{}",
-        " --- |".repeat(9)
+        "| | n | p50 ms | p99 ms | requests/s | CPU us | PostgreSQL's CPU us | SQL p50 ms | SQL p99 ms | holds? |\n|{}",
+        " --- |".repeat(10)
     );
     for ((kind, asked), floors) in kinds.iter().zip(asked).zip(floors) {
         let (Some(asked), floor) = (Measured::median(asked), Measured::median(floors)) else { continue };
@@ -297,15 +319,18 @@ async fn measure(bench: &Bench, reps: usize) {
             Must::Floor => asked.p50 <= floor_p50 + 3.0 && asked.p99 <= floor_p99 + 3.0,
         };
         let beside = floor.map_or("| ".to_owned(), |floor| format!("{:.2} | {:.2}", floor.p50, floor.p99));
-        let Measured { count, p50, p99, a_second, cpu } = asked;
+        let Measured { count, p50, p99, a_second, cpu, server_cpu } = asked;
         let holds = if holds { "yes" } else { "**no**" };
-        println!("| {} | {count} | {p50:.2} | {p99:.2} | {a_second:.0} | {cpu:.0} | {beside} | {holds} |", kind.name);
+        println!(
+            "| {} | {count} | {p50:.2} | {p99:.2} | {a_second:.0} | {cpu:.0} | {server_cpu:.0} | {beside} | {holds} |",
+            kind.name
+        );
     }
     if let Some(gets) = Measured::median(gets) {
         let holds = if gets.a_second >= 5_000.0 { "yes" } else { "**no**" };
-        let Measured { count, p50, p99, a_second, cpu } = gets;
+        let Measured { count, p50, p99, a_second, cpu, server_cpu } = gets;
         println!(
-            "| gets of dags, runs and instances in turns | {count} | {p50:.2} | {p99:.2} | {a_second:.0} | {cpu:.0} | | | {holds} |"
+            "| {IN_TURNS} | {count} | {p50:.2} | {p99:.2} | {a_second:.0} | {cpu:.0} | {server_cpu:.0} | | | {holds} |"
         );
     }
 }
@@ -345,7 +370,9 @@ async fn fill(database: &Database) {
     let mut connection = database.connect().await;
     let text = include_str!("fill.sql").replace("$runs", &RUNS.to_string()).replace("$tasks", &TASKS.to_string());
     sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection).await.expect("the tables can be filled");
-    // What autovacuum does sooner or later.
-    connection.execute("VACUUM ANALYZE").await.expect("tables can be vacuumed");
+    // What autovacuum and checkpoints do sooner or later, but not while the first kinds are measured.
+    for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
+        connection.execute(statement).await.expect("the server tidies up");
+    }
     connection.close().await.ok();
 }

@@ -1,11 +1,51 @@
 //! Dates as Airflow writes and takes them.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, SecondsFormat, TimeZone, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, SecondsFormat, TimeZone, Timelike, Utc};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::problem::Problem;
 
 /// A date in an answer: `2026-11-21T12:45:50.123456+00:00`, microseconds only where there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shown(pub(crate) DateTime<Utc>);
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (date, time) = (self.0.date_naive(), self.0.time());
+        // What has no place in the mask.
+        let is_odd = !(0..=9999).contains(&date.year()) || time.nanosecond() >= 1_000_000_000;
+        if is_odd {
+            return serializer.serialize_str(&isoformat(self.0.fixed_offset()));
+        }
+        let mut text = *b"0000-00-00T00:00:00.000000+00:00";
+        put(&mut text[0..4], date.year().unsigned_abs());
+        put(&mut text[5..7], date.month());
+        put(&mut text[8..10], date.day());
+        put(&mut text[11..13], time.hour());
+        put(&mut text[14..16], time.minute());
+        put(&mut text[17..19], time.second());
+        let micros = time.nanosecond() / 1000;
+        let length = if micros == 0 {
+            text.copy_within(26..32, 19);
+            25
+        } else {
+            put(&mut text[20..26], micros);
+            32
+        };
+        serializer.serialize_str(str::from_utf8(&text[..length]).unwrap_or_default())
+    }
+}
+
+/// Writes a number in decimal digits.
+fn put(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+}
+
+/// A date as a value.
 pub(crate) fn show(date: DateTime<Utc>) -> Value {
     Value::String(isoformat(date.fixed_offset()))
 }
@@ -124,6 +164,17 @@ mod tests {
     fn dates_are_written_as_python_writes_them() {
         let date = parse("2026-11-21t12:45:50.123400z").unwrap();
         assert_eq!(show(date.with_timezone(&Utc)), "2026-11-21T12:45:50.123400+00:00");
+        for text in [
+            "2026-11-21T12:45:50.123400Z",
+            "2024-03-02T02:00:00+02:00",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999999Z",
+            "2016-12-31T23:59:60Z",
+            "2026-11-21T12:45:50.0000009Z",
+        ] {
+            let date = parse(text).unwrap().to_utc();
+            assert_eq!(serde_json::to_value(Shown(date)).unwrap(), show(date));
+        }
         let whole = parse("2024-03-02T02:00:00+02:00").unwrap();
         assert_eq!(isoformat(whole), "2024-03-02T02:00:00+02:00");
         assert_eq!(show(whole.with_timezone(&Utc)), "2024-03-02T00:00:00+00:00");

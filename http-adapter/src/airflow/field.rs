@@ -1,7 +1,9 @@
 //! Members of bodies and answers: those a caller may send, and those it wants to see.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::json;
 use super::problem::Problem;
 use crate::schema::quote;
 
@@ -102,6 +104,22 @@ impl Fields {
         }
         entry
     }
+
+    /// An entry, whose members are in order, with the wanted ones only.
+    pub(crate) fn of<T: Serialize>(&self, entry: T) -> Wanted<T> {
+        match &self.0 {
+            None => Wanted::Whole(entry),
+            Some(_) => Wanted::Part(Value::Object(self.project(json::members(&entry)))),
+        }
+    }
+}
+
+/// An entry, or what the caller wants to see of it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Wanted<T> {
+    Whole(T),
+    Part(#[serde(serialize_with = "json::sorted")] Value),
 }
 
 #[cfg(test)]

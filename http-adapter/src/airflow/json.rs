@@ -3,17 +3,46 @@
 use std::io;
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use serde_json::Value;
 use serde_json::ser::{CharEscape, Formatter, PrettyFormatter};
+use serde_json::{Map, Value};
 use updraft_core::python::float_repr;
 
 /// Writes `value` as the body of an answer.
 pub(crate) fn to_vec(value: &Value) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    written(&Sorted(value))
+}
+
+/// As [`to_vec`], what has its members in order already: nothing is built before it is written. Builds for tests see to the
+/// order.
+pub(crate) fn ordered_to_vec(value: &impl Serialize) -> Vec<u8> {
+    let out = written(value);
+    debug_assert!(
+        serde_json::to_value(value).is_ok_and(|value| written(&Sorted(&value)) == out),
+        "members are in order: {}",
+        String::from_utf8_lossy(&out)
+    );
+    out
+}
+
+fn written(value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, AirflowFormatter(PrettyFormatter::new()));
-    Sorted(value).serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
+    value.serialize(&mut serializer).expect("a JSON value written to memory cannot fail");
     out.push(b'\n');
     out
+}
+
+/// A value of the user's as a member of what has its members in order.
+pub(crate) fn sorted<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+    Sorted(value).serialize(serializer)
+}
+
+/// The members of what is written as an object.
+pub(crate) fn members(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
 }
 
 /// Writes `value` on one line without blanks, and a newline at the end.
@@ -28,7 +57,7 @@ pub(crate) fn compact(value: &Value) -> Vec<u8> {
 }
 
 /// Sorts members even where a host turned on `serde_json/preserve_order`.
-struct Sorted<'a>(&'a Value);
+pub(crate) struct Sorted<'a>(pub(crate) &'a Value);
 
 impl Serialize for Sorted<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -105,6 +134,9 @@ impl<F: Formatter> Formatter for AirflowFormatter<F> {
     }
 
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        if fragment.is_ascii() {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some(at) = rest.find(|c: char| !c.is_ascii()) {
             let (ascii, tail) = rest.split_at(at);

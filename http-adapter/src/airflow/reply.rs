@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::json;
@@ -24,6 +25,11 @@ impl Reply {
     /// 200 with JSON.
     pub(crate) fn json(value: &Value) -> Self {
         Self { status: StatusCode::OK, content_type: "application/json", body: json::to_vec(value).into() }
+    }
+
+    /// 200 with JSON of what has its members in order.
+    pub(crate) fn ordered(value: &impl Serialize) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json", body: json::ordered_to_vec(value).into() }
     }
 
     /// 200 with JSON on one line, as the few operations answer that write it themselves.

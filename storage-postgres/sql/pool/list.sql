@@ -1,14 +1,13 @@
--- Pools (one, if it is named) and their slots. What is scheduled is looked for in each run on its own: history costs nothing.
+-- Pools and their slots. What is scheduled is looked for in each run on its own: history costs nothing.
 WITH found AS (
-    SELECT *, row_number() OVER (ORDER BY /* order */ id) AS place FROM updraft.pool WHERE $1::text IS NULL OR name = $1
+    SELECT *, row_number() OVER (ORDER BY /* order */ id) AS place FROM updraft.pool
 ), page AS (
-    SELECT * FROM found ORDER BY place LIMIT $2 OFFSET $3
+    SELECT * FROM found ORDER BY place LIMIT $1 OFFSET $2
 ), taken AS (
     SELECT pool,
            COALESCE(sum(pool_slots) FILTER (WHERE phase = 1), 0)::bigint AS running,
            COALESCE(sum(pool_slots) FILTER (WHERE phase = 0), 0)::bigint AS queued
     FROM updraft.attempt
-    WHERE $1::text IS NULL OR pool = $1
     GROUP BY pool
 ), waiting AS (
     SELECT t.pool, sum(t.pool_slots)::bigint AS scheduled
@@ -32,7 +31,6 @@ WITH found AS (
         OFFSET 0
     ) instance
     JOIN updraft.task t ON t.version = run.dag_version AND t.ix = instance.task
-    WHERE $1::text IS NULL OR t.pool = $1
     GROUP BY t.pool
 )
 SELECT all_of.total, page.*, COALESCE(taken.running, 0) AS running, COALESCE(taken.queued, 0) AS queued,

@@ -1,26 +1,29 @@
--- A part of one run, and how many instances it has in all: one row at least.
-SELECT /* instance */, whole.total
-FROM (SELECT $1::bigint AS run, $2::bigint AS skipped, $3::bigint AS taken) AS part
+-- A part of one run, and how many instances it has in all: one row at least, if there is the run. The first row has what is
+-- known of the run.
+SELECT r.*, /* instance */, whole.total
+FROM (
+    SELECT r.id AS run, r.dag_version AS version
+    FROM updraft.dag d
+    CROSS JOIN LATERAL (SELECT * FROM updraft.dag_run r WHERE r.dag = d.id AND r.run_id = $2 OFFSET 0) AS r
+    WHERE d.namespace = '' AND d.dag_id = $1
+) AS part
 CROSS JOIN LATERAL (
-    SELECT CASE
-        -- Each run has one instance of each task of its version.
-        WHEN $4::smallint[] IS NULL AND $5::text[] IS NULL AND $6::text[] IS NULL AND $7::text[] IS NULL AND $8::text[] IS NULL
-            THEN (
-                SELECT COALESCE(max(t.ix) + 1, 0)::bigint FROM updraft.task t
-                WHERE t.version = (SELECT r.dag_version FROM updraft.dag_run r WHERE r.id = part.run)
-            )
-        ELSE (SELECT count(*) FROM updraft.task_instance i WHERE /* own */)
-    END AS total
-    -- Worked out once.
-    OFFSET 0
+    -- Each run has one instance of each task of its version.
+    SELECT COALESCE(max(t.ix) + 1, 0)::bigint AS total FROM updraft.task t WHERE t.version = part.version OFFSET 0
 ) AS whole
 LEFT JOIN LATERAL (
-    SELECT i.run, i.task, i.map_index
-    FROM updraft.task_instance i
-    WHERE /* own */
-    ORDER BY i.task, i.map_index
-    LIMIT part.taken OFFSET part.skipped
+    SELECT i.run, i.task, i.map_index, row_number() OVER (ORDER BY i.task, i.map_index) AS place
+    FROM (
+        SELECT i.run, i.task, i.map_index
+        FROM updraft.task_instance i
+        WHERE i.run = part.run
+        ORDER BY i.task, i.map_index
+        LIMIT $3 OFFSET $4
+    ) AS i
 ) AS k ON true
+LEFT JOIN LATERAL (
+    SELECT /* run */ FROM updraft.dag_run r JOIN updraft.dag d ON d.id = r.dag WHERE r.id = k.run AND k.place = 1 OFFSET 0
+) AS r ON true
 LEFT JOIN LATERAL (
     SELECT *
     FROM updraft.task_instance_now i

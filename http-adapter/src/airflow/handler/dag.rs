@@ -1,5 +1,6 @@
 //! DAGs.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use updraft_core::model::{DagRecord, Param, Task};
 use updraft_core::service::ServiceError;
@@ -8,9 +9,10 @@ use updraft_core::storage::{DagOrder, DagQuery};
 use crate::access::Action;
 use crate::airflow::State;
 use crate::airflow::call::Call;
-use crate::airflow::date;
+use crate::airflow::date::{self, Shown};
 use crate::airflow::field::{FieldErrors, Fields};
 use crate::airflow::file_token::file_token;
+use crate::airflow::json;
 use crate::airflow::operation::{Access, Answer, Operation, logged, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::reply::Reply;
@@ -71,15 +73,15 @@ async fn get_dags(call: Call) -> Answer {
     let dags = call.service().dags(&query).await?;
     let fields = call.query.fields();
     check_fields(&fields, "DAG", "DAGCollectionSchema error", MEMBERS)?;
-    let shown: Vec<_> = dags.items.iter().map(|record| Value::Object(fields.project(show(record)))).collect();
-    Ok(Reply::json(&json!({"dags": shown, "total_entries": dags.total})))
+    let shown = dags.items.iter().map(|record| fields.of(ShownDag::new(record))).collect();
+    Ok(Reply::ordered(&ShownDags { dags: shown, total_entries: dags.total }))
 }
 
 async fn get_dag(call: Call) -> Answer {
     let record = find(&call).await?;
     let fields = call.query.fields();
     check_fields(&fields, "DAG", "DAGSchema init error", MEMBERS)?;
-    Ok(Reply::json(&Value::Object(fields.project(show(&record)))))
+    Ok(Reply::ordered(&fields.of(ShownDag::new(&record))))
 }
 
 async fn get_dag_details(call: Call) -> Answer {
@@ -97,7 +99,7 @@ async fn patch_dag(mut call: Call) -> Answer {
     let dag_id = call.path_text("dag_id");
     let changed = call.service().set_paused(dag_id, is_paused, &actor).await;
     let record = changed.map_err(|error| worded(error, dag_id))?;
-    Ok(Reply::json(&Value::Object(show(&record))))
+    Ok(Reply::ordered(&ShownDag::new(&record)))
 }
 
 async fn patch_dags(mut call: Call) -> Answer {
@@ -111,8 +113,8 @@ async fn patch_dags(mut call: Call) -> Answer {
     let query =
         DagQuery { dag_id_pattern: Some(pattern.to_owned()), readable: call.permitted(Action::Edit).await?, ..listed };
     let dags = call.service().set_paused_many(&query, is_paused, &actor).await?;
-    let shown: Vec<_> = dags.items.iter().map(show).collect();
-    Ok(Reply::json(&json!({"dags": shown, "total_entries": dags.total})))
+    let shown = dags.items.iter().map(ShownDag::new).collect();
+    Ok(Reply::ordered(&ShownDags { dags: shown, total_entries: dags.total }))
 }
 
 async fn delete_dag(call: Call) -> Answer {
@@ -184,42 +186,88 @@ fn check_fields(fields: &Fields, schema: &str, title: &str, known: &[&str]) -> R
     Err(Problem::bad_request_titled(title, Some(detail)))
 }
 
-/// A DAG as clients see it.
-fn show(record: &DagRecord) -> Map<String, Value> {
-    let dag = record.dag();
-    let is_limited = |task: &Task| task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some();
-    let tags: Vec<_> = dag.tags.iter().map(|tag| json!({"name": tag})).collect();
-    let next = record.next_run;
-    object(json!({
-        "dag_id": dag.dag_id.as_str(),
-        "dag_display_name": dag.display_name(),
-        "default_view": dag.default_view,
-        "description": dag.description,
-        "file_token": file_token(&dag.fileloc),
-        "fileloc": dag.fileloc,
-        "has_import_errors": record.has_import_errors,
-        "has_task_concurrency_limits": dag.tasks.iter().any(is_limited),
-        "is_active": record.is_active,
-        "is_paused": record.is_paused,
-        "is_subdag": false,
-        "last_expired": date::show_option(record.last_expired),
-        "last_parsed_time": date::show(record.last_parsed_time),
-        "last_pickled": null,
-        "max_active_runs": dag.max_active_runs,
-        "max_active_tasks": dag.max_active_tasks,
-        "max_consecutive_failed_dag_runs": dag.max_consecutive_failed_dag_runs,
-        "next_dagrun": date::show_option(next.map(|next| next.logical_date)),
-        "next_dagrun_create_after": date::show_option(next.filter(|_| !record.is_held).map(|next| next.create_after)),
-        "next_dagrun_data_interval_end": date::show_option(next.map(|next| next.data_interval.end)),
-        "next_dagrun_data_interval_start": date::show_option(next.map(|next| next.data_interval.start)),
-        "owners": owners(&dag.owners()),
-        "pickle_id": null,
-        "root_dag_id": null,
-        "schedule_interval": timetable::schedule_interval(&dag.schedule),
-        "scheduler_lock": null,
-        "tags": tags,
-        "timetable_description": timetable::description(&dag.schedule),
-    }))
+/// A page of DAGs; the members are in order.
+#[derive(Serialize)]
+struct ShownDags<T> {
+    dags: Vec<T>,
+    total_entries: u64,
+}
+
+#[derive(Serialize)]
+struct ShownTag<'a> {
+    name: &'a str,
+}
+
+/// A DAG as clients see it; the members are in order.
+#[derive(Serialize)]
+struct ShownDag<'a> {
+    dag_display_name: &'a str,
+    dag_id: &'a str,
+    default_view: &'a str,
+    description: Option<&'a str>,
+    file_token: String,
+    fileloc: &'a str,
+    has_import_errors: bool,
+    has_task_concurrency_limits: bool,
+    is_active: bool,
+    is_paused: bool,
+    is_subdag: bool,
+    last_expired: Option<Shown>,
+    last_parsed_time: Shown,
+    last_pickled: (),
+    max_active_runs: u32,
+    max_active_tasks: u32,
+    max_consecutive_failed_dag_runs: u32,
+    next_dagrun: Option<Shown>,
+    next_dagrun_create_after: Option<Shown>,
+    next_dagrun_data_interval_end: Option<Shown>,
+    next_dagrun_data_interval_start: Option<Shown>,
+    owners: Vec<String>,
+    pickle_id: (),
+    root_dag_id: (),
+    #[serde(serialize_with = "json::sorted")]
+    schedule_interval: Value,
+    scheduler_lock: (),
+    tags: Vec<ShownTag<'a>>,
+    timetable_description: String,
+}
+
+impl<'a> ShownDag<'a> {
+    fn new(record: &'a DagRecord) -> Self {
+        let (dag, next) = (record.dag(), record.next_run);
+        let is_limited =
+            |task: &Task| task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some();
+        Self {
+            dag_display_name: dag.display_name(),
+            dag_id: dag.dag_id.as_str(),
+            default_view: &dag.default_view,
+            description: dag.description.as_deref(),
+            file_token: file_token(&dag.fileloc),
+            fileloc: &dag.fileloc,
+            has_import_errors: record.has_import_errors,
+            has_task_concurrency_limits: dag.tasks.iter().any(is_limited),
+            is_active: record.is_active,
+            is_paused: record.is_paused,
+            is_subdag: false,
+            last_expired: record.last_expired.map(Shown),
+            last_parsed_time: Shown(record.last_parsed_time),
+            last_pickled: (),
+            max_active_runs: dag.max_active_runs,
+            max_active_tasks: dag.max_active_tasks,
+            max_consecutive_failed_dag_runs: dag.max_consecutive_failed_dag_runs,
+            next_dagrun: next.map(|next| Shown(next.logical_date)),
+            next_dagrun_create_after: next.filter(|_| !record.is_held).map(|next| Shown(next.create_after)),
+            next_dagrun_data_interval_end: next.map(|next| Shown(next.data_interval.end)),
+            next_dagrun_data_interval_start: next.map(|next| Shown(next.data_interval.start)),
+            owners: owners(&dag.owners()),
+            pickle_id: (),
+            root_dag_id: (),
+            schedule_interval: timetable::schedule_interval(&dag.schedule),
+            scheduler_lock: (),
+            tags: dag.tags.iter().map(|name| ShownTag { name }).collect(),
+            timetable_description: timetable::description(&dag.schedule),
+        }
+    }
 }
 
 /// Airflow joins the owners, and splits them where they or it put a comma.
@@ -231,7 +279,7 @@ fn owners(owners: &[&str]) -> Vec<String> {
 /// A DAG with what only its details have.
 fn show_details(record: &DagRecord) -> Map<String, Value> {
     let dag = record.dag();
-    let mut shown = show(record);
+    let mut shown = json::members(&ShownDag::new(record));
     shown.extend(object(json!({
         "catchup": dag.catchup,
         "concurrency": dag.max_active_tasks,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, FixedOffset, SubsecRound, Utc};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use updraft_core::id::DagId;
 use updraft_core::model::{DagRun, RunState};
 use updraft_core::python;
@@ -14,8 +15,9 @@ use super::dataset;
 use super::task_instance::references;
 use crate::access::{Action, Resource};
 use crate::airflow::call::Call;
-use crate::airflow::date;
-use crate::airflow::field::{FieldErrors, Fields};
+use crate::airflow::date::{self, Shown};
+use crate::airflow::field::{FieldErrors, Fields, Wanted};
+use crate::airflow::json;
 use crate::airflow::operation::{Access, Answer, Operation, logged, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::query;
@@ -141,7 +143,7 @@ async fn get_dag_run(call: Call) -> Answer {
     let run = find_run(&call, dag_id, run_id).await?;
     let fields = call.query.fields();
     check_fields(&fields, "DAGRunSchema error")?;
-    Ok(Reply::json(&Value::Object(fields.project(show_run(&run)))))
+    Ok(Reply::ordered(&fields.of(ShownRun::new(&run))))
 }
 
 async fn find_run(call: &Call, dag_id: &str, run_id: &str) -> Result<DagRun, Problem> {
@@ -359,8 +361,8 @@ fn list(runs: &Page<DagRun>, fields: &Fields) -> Answer {
     if !runs.items.is_empty() {
         check_fields(fields, "DAGRunCollectionSchema error")?;
     }
-    let shown: Vec<_> = runs.items.iter().map(|run| Value::Object(fields.project(show_run(run)))).collect();
-    Ok(Reply::json(&json!({"dag_runs": shown, "total_entries": runs.total})))
+    let dag_runs = runs.items.iter().map(|run| fields.of(ShownRun::new(run))).collect();
+    Ok(Reply::ordered(&ShownRuns { dag_runs, total_entries: runs.total }))
 }
 
 fn check_fields(fields: &Fields, title: &str) -> Result<(), Problem> {
@@ -370,27 +372,56 @@ fn check_fields(fields: &Fields, title: &str) -> Result<(), Problem> {
     }
 }
 
-fn show_run(run: &DagRun) -> Map<String, Value> {
-    let shown = json!({
-        "conf": run.conf,
-        "dag_id": run.dag_id.as_str(),
-        "dag_run_id": run.run_id,
-        "data_interval_end": date::show(run.data_interval_end),
-        "data_interval_start": date::show(run.data_interval_start),
-        "end_date": date::show_option(run.end_date),
-        "execution_date": date::show(run.logical_date),
-        "external_trigger": run.external_trigger,
-        "last_scheduling_decision": date::show_option(run.last_scheduling_decision),
-        "logical_date": date::show(run.logical_date),
-        "note": run.note.as_ref().map(|note| &note.content),
-        "run_type": run.run_type.as_str(),
-        "start_date": date::show_option(run.start_date),
-        "state": run.state.as_str(),
-    });
-    match shown {
-        Value::Object(members) => members,
-        _ => Map::new(),
+/// A page of runs; the members are in order.
+#[derive(Serialize)]
+struct ShownRuns<'a> {
+    dag_runs: Vec<Wanted<ShownRun<'a>>>,
+    total_entries: u64,
+}
+
+/// A run as clients see it; the members are in order.
+#[derive(Serialize)]
+struct ShownRun<'a> {
+    #[serde(serialize_with = "json::sorted")]
+    conf: &'a Value,
+    dag_id: &'a str,
+    dag_run_id: &'a str,
+    data_interval_end: Shown,
+    data_interval_start: Shown,
+    end_date: Option<Shown>,
+    execution_date: Shown,
+    external_trigger: bool,
+    last_scheduling_decision: Option<Shown>,
+    logical_date: Shown,
+    note: Option<&'a str>,
+    run_type: &'static str,
+    start_date: Option<Shown>,
+    state: &'static str,
+}
+
+impl<'a> ShownRun<'a> {
+    fn new(run: &'a DagRun) -> Self {
+        Self {
+            conf: &run.conf,
+            dag_id: run.dag_id.as_str(),
+            dag_run_id: &run.run_id,
+            data_interval_end: Shown(run.data_interval_end),
+            data_interval_start: Shown(run.data_interval_start),
+            end_date: run.end_date.map(Shown),
+            execution_date: Shown(run.logical_date),
+            external_trigger: run.external_trigger,
+            last_scheduling_decision: run.last_scheduling_decision.map(Shown),
+            logical_date: Shown(run.logical_date),
+            note: run.note.as_ref().map(|note| note.content.as_str()),
+            run_type: run.run_type.as_str(),
+            start_date: run.start_date.map(Shown),
+            state: run.state.as_str(),
+        }
     }
+}
+
+fn show_run(run: &DagRun) -> Map<String, Value> {
+    json::members(&ShownRun::new(run))
 }
 
 /// Names of states that no run has match nothing.

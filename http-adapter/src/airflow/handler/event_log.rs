@@ -1,6 +1,6 @@
 //! The event log.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use updraft_core::model::EventLogEntry;
 use updraft_core::service::ServiceError;
 use updraft_core::storage::{EventLogOrder, EventLogQuery};
@@ -8,7 +8,7 @@ use updraft_core::storage::{EventLogOrder, EventLogQuery};
 use crate::access::{Action, Resource};
 use crate::airflow::State;
 use crate::airflow::call::Call;
-use crate::airflow::date;
+use crate::airflow::date::Shown;
 use crate::airflow::operation::{Access, Answer, Operation, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::reply::Reply;
@@ -56,8 +56,8 @@ async fn get_event_logs(call: Call) -> Answer {
         page,
     };
     let events = call.service().events(&query).await?;
-    let shown: Vec<_> = events.items.iter().map(show).collect();
-    Ok(Reply::json(&json!({"event_logs": shown, "total_entries": events.total})))
+    let event_logs = events.items.iter().map(ShownEntry::new).collect();
+    Ok(Reply::ordered(&ShownEntries { event_logs, total_entries: events.total }))
 }
 
 async fn get_event_log(call: Call) -> Answer {
@@ -73,7 +73,7 @@ async fn get_event_log(call: Call) -> Answer {
     {
         return Err(not_found());
     }
-    Ok(Reply::json(&show(&entry)))
+    Ok(Reply::ordered(&ShownEntry::new(&entry)))
 }
 
 /// No instance has an index at the ends of the range.
@@ -81,19 +81,43 @@ fn fit(index: i64) -> i32 {
     i32::try_from(index).unwrap_or(i32::MIN)
 }
 
-/// An entry as clients see it.
-fn show(entry: &EventLogEntry) -> Value {
-    json!({
-        "event_log_id": entry.id,
-        "when": date::show(entry.when),
-        "event": entry.event,
-        "dag_id": entry.dag_id.as_ref().map(|id| id.as_str()),
-        "task_id": entry.task_id,
-        "run_id": entry.run_id,
-        "map_index": entry.map_index,
-        "try_number": entry.try_number,
-        "execution_date": date::show_option(entry.logical_date),
-        "owner": entry.owner,
-        "extra": entry.extra,
-    })
+/// A page of entries; the members are in order.
+#[derive(Serialize)]
+struct ShownEntries<'a> {
+    event_logs: Vec<ShownEntry<'a>>,
+    total_entries: u64,
+}
+
+/// An entry as clients see it; the members are in order.
+#[derive(Serialize)]
+struct ShownEntry<'a> {
+    dag_id: Option<&'a str>,
+    event: &'a str,
+    event_log_id: i64,
+    execution_date: Option<Shown>,
+    extra: Option<&'a str>,
+    map_index: Option<i32>,
+    owner: Option<&'a str>,
+    run_id: Option<&'a str>,
+    task_id: Option<&'a str>,
+    try_number: Option<u32>,
+    when: Shown,
+}
+
+impl<'a> ShownEntry<'a> {
+    fn new(entry: &'a EventLogEntry) -> Self {
+        Self {
+            dag_id: entry.dag_id.as_ref().map(|id| id.as_str()),
+            event: &entry.event,
+            event_log_id: entry.id,
+            execution_date: entry.logical_date.map(Shown),
+            extra: entry.extra.as_deref(),
+            map_index: entry.map_index,
+            owner: entry.owner.as_deref(),
+            run_id: entry.run_id.as_deref(),
+            task_id: entry.task_id.as_deref(),
+            try_number: entry.try_number,
+            when: Shown(entry.when),
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Task instances.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json};
 use updraft_core::id::{DagId, UNMAPPED};
 use updraft_core::model::{DagRecord, TaskInstance, TaskInstanceTry, TaskState};
@@ -14,8 +16,9 @@ use super::dag_run::{check_note_length, date_range, not_found_titled, page, text
 use crate::access::{Action, Resource};
 use crate::airflow::State;
 use crate::airflow::call::Call;
-use crate::airflow::date;
+use crate::airflow::date::{self, Shown};
 use crate::airflow::field::FieldErrors;
+use crate::airflow::json::Sorted;
 use crate::airflow::operation::{Access, Answer, Operation, logged, operation};
 use crate::airflow::problem::Problem;
 use crate::airflow::query::Parameters;
@@ -136,7 +139,7 @@ async fn check_readable(call: &Call, dag_ids: &[String]) -> Result<(), Problem> 
 
 async fn get_task_instance(call: Call) -> Answer {
     match find(&call, UNMAPPED).await? {
-        Some(instance) => Ok(Reply::json(&show(&instance))),
+        Some(instance) => Ok(Reply::ordered(&ShownInstance::new(&instance))),
         None => {
             let (dag_id, run_id) = (call.path_text("dag_id"), call.path_text("dag_run_id"));
             let mapped = call.service().instances_of_task(dag_id, run_id, call.path_text("task_id")).await?;
@@ -148,7 +151,7 @@ async fn get_task_instance(call: Call) -> Answer {
 
 async fn get_mapped_task_instance(call: Call) -> Answer {
     match find(&call, path_index(&call)).await? {
-        Some(instance) => Ok(Reply::json(&show(&instance))),
+        Some(instance) => Ok(Reply::ordered(&ShownInstance::new(&instance))),
         None => Err(Problem::not_found("Task instance not found", None)),
     }
 }
@@ -255,14 +258,12 @@ async fn get_dependencies(call: Call) -> Answer {
 }
 
 async fn get_tries(call: Call) -> Answer {
-    let shown: Vec<_> = match find(&call, path_index(&call)).await? {
-        Some(instance) => {
-            let tries = call.service().tries(&instance).await?;
-            tries.iter().map(|attempt| show_try(&instance, attempt)).collect()
-        }
-        None => Vec::new(),
+    let Some(instance) = find(&call, path_index(&call)).await? else {
+        return Ok(Reply::ordered(&ShownInstances { task_instances: Vec::new(), total_entries: 0 }));
     };
-    Ok(Reply::json(&json!({"task_instances": shown, "total_entries": shown.len()})))
+    let tries = call.service().tries(&instance).await?;
+    let task_instances = tries.iter().map(|attempt| ShownInstance::of_try(&instance, attempt)).collect();
+    Ok(Reply::ordered(&ShownInstances { task_instances, total_entries: tries.len() as u64 }))
 }
 
 async fn get_try(call: Call) -> Answer {
@@ -273,10 +274,10 @@ async fn get_try(call: Call) -> Answer {
         // The instance itself is the last; it goes before what the history has under the same number.
         let tries = call.service().tries(&instance).await?;
         let attempt = tries.iter().rev().find(|attempt| i64::from(attempt.try_number) == number);
-        found = attempt.map(|attempt| show_try(&instance, attempt));
+        found = attempt.map(|attempt| Reply::ordered(&ShownInstance::of_try(&instance, attempt)));
     }
     match found {
-        Some(shown) => Ok(Reply::json(&shown)),
+        Some(reply) => Ok(reply),
         None => {
             let (dag_id, run_id, task_id) =
                 (call.path_text("dag_id"), call.path_text("dag_run_id"), call.path_text("task_id"));
@@ -361,7 +362,7 @@ async fn set_note(mut call: Call) -> Answer {
             ServiceError::NotFound(_) => no_instance(&call),
             error => error.into(),
         })?;
-    Ok(Reply::json(&show(&instance)))
+    Ok(Reply::ordered(&ShownInstance::new(&instance)))
 }
 
 async fn post_clear_task_instances(mut call: Call) -> Answer {
@@ -569,8 +570,8 @@ fn known_states(names: Option<Vec<String>>) -> Result<Option<BTreeSet<TaskState>
 }
 
 fn list(page: &Page<TaskInstance>) -> Reply {
-    let shown: Vec<_> = page.items.iter().map(show).collect();
-    Reply::json(&json!({"task_instances": shown, "total_entries": page.total}))
+    let task_instances = page.items.iter().map(ShownInstance::new).collect();
+    Reply::ordered(&ShownInstances { task_instances, total_entries: page.total })
 }
 
 /// What names task instances.
@@ -587,51 +588,79 @@ fn reference(instance: &TaskInstance) -> Value {
     })
 }
 
-fn show(instance: &TaskInstance) -> Value {
-    let mut shown = show_try(instance, &instance.as_try());
-    if let Value::Object(shown) = &mut shown {
-        let rendered_fields = match &instance.rendered_fields {
-            Value::Null => json!({}),
-            fields => fields.clone(),
-        };
-        shown.insert("execution_date".to_owned(), date::show(instance.run.logical_date));
-        shown.insert("note".to_owned(), instance.note.as_ref().map(|note| note.content.as_str()).into());
-        shown.insert("rendered_fields".to_owned(), rendered_fields);
-        shown.insert("rendered_map_index".to_owned(), instance.rendered_map_index.as_deref().into());
-        for absent in ["sla_miss", "trigger", "triggerer_job"] {
-            shown.insert(absent.to_owned(), Value::Null);
-        }
-    }
-    shown
+/// A page of instances or of tries; the members are in order.
+#[derive(Serialize)]
+struct ShownInstances<'a> {
+    task_instances: Vec<ShownInstance<'a>>,
+    total_entries: u64,
 }
 
-fn show_try(instance: &TaskInstance, attempt: &TaskInstanceTry) -> Value {
-    let task = instance.task();
-    let state = Some(attempt.state).filter(|state| *state != TaskState::None);
-    json!({
-        "dag_id": instance.run.dag_id.as_str(),
-        "dag_run_id": instance.run.run_id,
-        "duration": duration(attempt),
-        "end_date": date::show_option(attempt.end_date),
-        "executor": task.and_then(|task| task.executor.as_deref()),
-        "executor_config": "{}",
-        "hostname": attempt.hostname,
-        "map_index": instance.key.map_index,
-        "max_tries": attempt.max_tries,
-        "operator": task.map(|task| task.operator.class_name.as_str()),
-        "pid": attempt.pid,
-        "pool": task.map(|task| task.pool.as_str()),
-        "pool_slots": task.map(|task| task.pool_slots),
-        "priority_weight": task.map(|task| task.effective_priority),
-        "queue": task.map(|task| task.queue.as_str()),
-        "queued_when": date::show_option(attempt.queued_when),
-        "start_date": date::show_option(attempt.start_date),
-        "state": state.map(TaskState::as_str),
-        "task_display_name": task.map(|task| task.display_name()),
-        "task_id": task.map(|task| task.task_id.as_str()),
-        "try_number": attempt.try_number,
-        "unixname": attempt.unixname,
-    })
+/// An instance or one of its tries as clients see it; the members are in order.
+struct ShownInstance<'a> {
+    instance: &'a TaskInstance,
+    attempt: Cow<'a, TaskInstanceTry>,
+    /// Whether it is shown with what its tries do not have.
+    is_whole: bool,
+}
+
+impl<'a> ShownInstance<'a> {
+    fn new(instance: &'a TaskInstance) -> Self {
+        Self { instance, attempt: Cow::Owned(instance.as_try()), is_whole: true }
+    }
+
+    fn of_try(instance: &'a TaskInstance, attempt: &'a TaskInstanceTry) -> Self {
+        Self { instance, attempt: Cow::Borrowed(attempt), is_whole: false }
+    }
+}
+
+impl Serialize for ShownInstance<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { instance, attempt, is_whole } = self;
+        let task = instance.task();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("dag_id", instance.run.dag_id.as_str())?;
+        map.serialize_entry("dag_run_id", &instance.run.run_id)?;
+        map.serialize_entry("duration", &duration(attempt))?;
+        map.serialize_entry("end_date", &attempt.end_date.map(Shown))?;
+        if *is_whole {
+            map.serialize_entry("execution_date", &Shown(instance.run.logical_date))?;
+        }
+        map.serialize_entry("executor", &task.and_then(|task| task.executor.as_deref()))?;
+        map.serialize_entry("executor_config", "{}")?;
+        map.serialize_entry("hostname", &attempt.hostname)?;
+        map.serialize_entry("map_index", &instance.key.map_index)?;
+        map.serialize_entry("max_tries", &attempt.max_tries)?;
+        if *is_whole {
+            map.serialize_entry("note", &instance.note.as_ref().map(|note| note.content.as_str()))?;
+        }
+        map.serialize_entry("operator", &task.map(|task| task.operator.class_name.as_str()))?;
+        map.serialize_entry("pid", &attempt.pid)?;
+        map.serialize_entry("pool", &task.map(|task| task.pool.as_str()))?;
+        map.serialize_entry("pool_slots", &task.map(|task| task.pool_slots))?;
+        map.serialize_entry("priority_weight", &task.map(|task| task.effective_priority))?;
+        map.serialize_entry("queue", &task.map(|task| task.queue.as_str()))?;
+        map.serialize_entry("queued_when", &attempt.queued_when.map(Shown))?;
+        if *is_whole {
+            match &instance.rendered_fields {
+                Value::Null => map.serialize_entry("rendered_fields", &Map::new())?,
+                fields => map.serialize_entry("rendered_fields", &Sorted(fields))?,
+            }
+            map.serialize_entry("rendered_map_index", &instance.rendered_map_index)?;
+            map.serialize_entry("sla_miss", &())?;
+        }
+        map.serialize_entry("start_date", &attempt.start_date.map(Shown))?;
+        let state = Some(attempt.state).filter(|state| *state != TaskState::None);
+        map.serialize_entry("state", &state.map(TaskState::as_str))?;
+        map.serialize_entry("task_display_name", &task.map(|task| task.display_name()))?;
+        map.serialize_entry("task_id", &task.map(|task| task.task_id.as_str()))?;
+        if *is_whole {
+            map.serialize_entry("trigger", &())?;
+            map.serialize_entry("triggerer_job", &())?;
+        }
+        map.serialize_entry("try_number", &attempt.try_number)?;
+        map.serialize_entry("unixname", &attempt.unixname)?;
+        map.end()
+    }
 }
 
 fn duration(attempt: &TaskInstanceTry) -> Option<f64> {

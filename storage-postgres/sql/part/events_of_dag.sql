@@ -1,0 +1,8 @@
+($4::int IS NULL OR e.map_index = $4)
+    AND ($5::bigint IS NULL OR e.try_number = $5)
+    AND ($6::text IS NULL OR e.event = $6)
+    AND ($8::timestamptz IS NULL OR e."when" < $8)
+    AND ($9::timestamptz IS NULL OR e."when" > $9)
+    AND ($10::text[] IS NULL OR e.event = ANY ($10))
+    AND ($11::text[] IS NULL OR e.event <> ALL ($11))
+    AND ($12::text[] IS NULL OR $1 = ANY ($12))

@@ -1,0 +1,1 @@
+/* date and id */ AND /* run values */
