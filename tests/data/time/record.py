@@ -149,12 +149,12 @@ class Scenario:
         (self.airflow.home / "dags" / f"time_{self.name}.py").write_text(LOADER.format(path=str(self.file)))
 
     def read_dags(self):
-        """Waits until the file has been read; gives its DAGs, sorted."""
+        """Waits until the file has been read."""
         text = (self.folder / "dags.yml").read_text().splitlines()
-        self.dags = sorted(line.split(":")[0] for line in text if line[:1].isalpha() and not line.startswith("default:"))
-        for dag in self.dags:
-            while self.airflow.get(f"/dags/{dag}") is None:
-                time.sleep(1)
+        names = (line.split(":")[0] for line in text if line[:1].isalpha())
+        self.dags = sorted(name for name in names if name != "default")
+        while self.airflow.get("/dags", tags=self.name, limit=1)["total_entries"] < len(self.dags):
+            time.sleep(2)
 
     def parse_again(self):
         before = self.airflow.get(f"/dags/{self.dags[-1]}")
@@ -186,11 +186,11 @@ class Scenario:
             return f"{kind}__{self.time(date, run['dag_id'])}"
         return run["dag_run_id"]
 
-    def run(self, run, dag):
+    def run(self, run, instances):
+        dag = run["dag_id"]
         path = f"/dags/{dag}/dagRuns/{urllib.parse.quote(run['dag_run_id'], safe='')}"
         tasks = {}
-        found = self.airflow.get(f"{path}/taskInstances", limit=100)["task_instances"]
-        for task in sorted(found, key=lambda task: (task["task_id"], task["map_index"])):
+        for task in instances:
             shown = f"{task['state']}/{task['try_number']}"
             if task["map_index"] < 0:
                 tasks[task["task_id"]] = shown
@@ -216,15 +216,14 @@ class Scenario:
             shown["result"] = result and result["value"]
         return shown
 
-    def dag(self, dag, starts):
-        found = self.airflow.get(f"/dags/{dag}")
-        runs = self.airflow.get(f"/dags/{dag}/dagRuns", order_by="id", limit=100)["dag_runs"]
+    def dag(self, found, runs, instances, starts):
+        dag = found["dag_id"]
         next_run = [found["next_dagrun"], found["next_dagrun_data_interval_start"],
                     found["next_dagrun_data_interval_end"], found["next_dagrun_create_after"]]
         shown = {
             "paused": found["is_paused"],
             "next": [self.time(at, dag) for at in next_run],
-            "runs": [self.run(run, dag) for run in runs],
+            "runs": [self.run(run, instances.get((dag, run["dag_run_id"]), [])) for run in runs],
         }
         if dag in starts:
             ordered = sorted((run for run in runs if run["start_date"]), key=lambda run: microseconds(run["start_date"]))
@@ -243,7 +242,16 @@ class Scenario:
         if self.conf.get("datasets"):
             events = self.airflow.get("/datasets/events", order_by="id", limit=100)["dataset_events"]
             self.events = [event for event in events if event["dataset_uri"].startswith(f"s3://{self.name}/")]
-        shown = {"dags": {dag: self.dag(dag, starts) for dag in self.dags}}
+        dags = self.airflow.get("/dags", tags=self.name, limit=100)["dags"]
+        body = {"dag_ids": self.dags, "page_limit": 100}
+        _, runs = self.airflow.call("POST", "/dags/~/dagRuns/list", body | {"order_by": "id"})
+        _, found = self.airflow.call("POST", "/dags/~/dagRuns/~/taskInstances/list", body)
+        assert found["total_entries"] <= 100, "more than a page"
+        instances = {}
+        for task in sorted(found["task_instances"], key=lambda task: (task["task_id"], task["map_index"])):
+            instances.setdefault((task["dag_id"], task["dag_run_id"]), []).append(task)
+        runs_of = lambda dag: [run for run in runs["dag_runs"] if run["dag_id"] == dag["dag_id"]]
+        shown = {"dags": {dag["dag_id"]: self.dag(dag, runs_of(dag), instances, starts) for dag in dags}}
         if self.conf.get("datasets"):
             shown["events"] = [self.event(event) for event in self.events]
         return shown
@@ -256,7 +264,7 @@ class Scenario:
             now = self.look(starts)
             if now != seen:
                 seen, since = now, time.monotonic()
-            time.sleep(1)
+            time.sleep(2)
         return seen
 
     def observe(self, step):
