@@ -29,7 +29,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 # How long nothing may change for a state to count as the last one.
 STABLE_SECONDS = 8
 # What stands for SECONDS in DAG files: tasks have started by then.
-SECONDS = 40
+SECONDS = 60
+# How long tasks sleep, in seconds, before they look at their gate again.
+NAP = 3
+# How long the recorder does.
+LOOK_SECONDS = 4
 
 # dag-factory has no key for these; and it must find each file anew.
 LOADER = """
@@ -138,7 +142,9 @@ class Scenario:
 
     def write(self, name):
         text = (self.folder / name).read_text()
-        self.file.write_text(text.replace("GATES", str(self.gates)).replace("SECONDS", str(SECONDS)))
+        for name, value in {"GATES": self.gates, "SECONDS": SECONDS, "NAP": NAP}.items():
+            text = text.replace(name, str(value))
+        self.file.write_text(text)
 
     def prepare(self):
         self.gates.mkdir(parents=True)
@@ -264,7 +270,7 @@ class Scenario:
             now = self.look(starts)
             if now != seen:
                 seen, since = now, time.monotonic()
-            time.sleep(2)
+            time.sleep(LOOK_SECONDS)
         return seen
 
     def observe(self, step):
@@ -372,7 +378,7 @@ def main():
     parser.add_argument("--database", required=True, metavar="URL")
     parser.add_argument("--home", required=True, metavar="FOLDER")
     parser.add_argument("--port", type=int, default=8795)
-    parser.add_argument("--jobs", type=int, default=20, help="scenarios at a time")
+    parser.add_argument("--jobs", type=int, default=5, help="scenarios at a time")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
     options = parser.parse_args()
     airflow = Airflow(options)
