@@ -20,11 +20,14 @@ pub(crate) struct Looks {
     pub(crate) datasets: bool,
     /// DAGs with a task whose result belongs to it.
     pub(crate) results: BTreeMap<String, String>,
-    /// When it began; what is earlier is shown as it is.
+    /// When it began; what is farther away than a day is shown as it is.
     pub(crate) began: i64,
     /// When DAGs were last unpaused.
     pub(crate) unpaused: BTreeMap<String, i64>,
 }
+
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
 
 /// What several DAGs have.
 struct All<'a> {
@@ -62,7 +65,7 @@ impl Looks {
                 return format!("tick{:+}", since / tick).into();
             }
         }
-        if at < self.began {
+        if (at - self.began).abs() > DAY {
             return isoformat(at).into();
         }
         match events.iter().filter(|event| micros(text(&event["timestamp"])) <= at).count() {

@@ -17,6 +17,8 @@ const LOOKS: u32 = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// What stands for `SECONDS` in DAG files: what can start has started by then.
 const SECONDS: &str = "2";
+/// How long tasks sleep, in seconds, before they look at their gate again.
+const NAP: &str = "0.02";
 
 struct Player {
     folder: PathBuf,
@@ -32,7 +34,7 @@ fn read(path: &Path) -> String {
 /// Copies a DAG file, with what stands for the folder of gates and for a time.
 fn write(from: &Path, home: &Path) {
     let gates = home.join("gates");
-    let text = read(from).replace("GATES", gates.to_str().unwrap()).replace("SECONDS", SECONDS);
+    let text = read(from).replace("GATES", gates.to_str().unwrap()).replace("SECONDS", SECONDS).replace("NAP", NAP);
     // In one step, so that nobody reads half a file.
     let whole = home.join("whole.yml");
     std::fs::write(&whole, text).unwrap();

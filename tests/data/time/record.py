@@ -32,6 +32,8 @@ STABLE_SECONDS = 8
 SECONDS = 60
 # How long tasks sleep, in seconds, before they look at their gate again.
 NAP = 3
+# Times that are nearer to the scenario than this, in microseconds, depend on when it was.
+DAY = 86_400_000_000
 # How long the recorder does.
 LOOK_SECONDS = 4
 
@@ -181,7 +183,7 @@ class Scenario:
             count, rest = divmod(at - base * 1_000_000, tick * 1_000_000)
             if rest == 0:
                 return f"tick{count:+}"
-        if at < self.began:
+        if abs(at - self.began) > DAY:
             return datetime.datetime.fromtimestamp(at / 1e6, datetime.timezone.utc).isoformat()
         before = sum(microseconds(event["timestamp"]) <= at for event in self.events)
         return f"event {before - 1}" if before else "now"
