@@ -115,7 +115,9 @@ impl Looks {
             let places: BTreeSet<_> = items(&upstream["dataset_events"]).iter().map(place).collect();
             shown["events"] = places.into_iter().collect();
         }
-        if let Some(task) = self.results.get(dag) {
+        if let Some(task) = self.results.get(dag)
+            && run["state"] == "success"
+        {
             let result = server.get(&format!("{path}/taskInstances/{task}/xcomEntries/return_value")).await;
             shown["result"] = result["value"].clone();
         }
@@ -153,7 +155,7 @@ impl Looks {
     pub(crate) async fn look(&self, server: &Server, starts: &[Value]) -> Value {
         let mut events = Vec::new();
         if self.datasets {
-            let found = server.get("/datasets/events?order_by=id&limit=100").await;
+            let found = server.get("/datasets/events?order_by=timestamp&limit=100").await;
             let prefix = format!("s3://{}/", self.name);
             events.extend(items(&found["dataset_events"]).iter().cloned());
             events.retain(|event| text(&event["dataset_uri"]).starts_with(&prefix));

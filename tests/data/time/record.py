@@ -215,11 +215,12 @@ class Scenario:
             "tasks": tasks,
         }
         if run["run_type"] == "dataset_triggered":
-            events = self.airflow.get(f"{path}/upstreamDatasetEvents")["dataset_events"]
-            ids = [event["id"] for event in self.events]
-            shown["events"] = sorted(ids.index(event["id"]) for event in events)
+            # What `upstreamDatasetEvents` answers, for all runs at once.
+            consumed = lambda event: any(
+                (by["dag_id"], by["run_id"]) == (dag, run["dag_run_id"]) for by in event["created_dagruns"])
+            shown["events"] = [place for place, event in enumerate(self.events) if consumed(event)]
         task = self.conf.get("results", {}).get(dag)
-        if task:
+        if task and run["state"] == "success":
             result = self.airflow.get(f"{path}/taskInstances/{task}/xcomEntries/return_value")
             shown["result"] = result and result["value"]
         return shown
@@ -237,8 +238,7 @@ class Scenario:
             ordered = sorted((run for run in runs if run["start_date"]), key=lambda run: microseconds(run["start_date"]))
             shown["starts"] = [self.run_id(run) for run in ordered]
         if self.conf.get("datasets"):
-            queued = self.airflow.get(f"/dags/{dag}/datasets/queuedEvent")
-            shown["queued"] = sorted(event["uri"] for event in queued["queued_events"]) if queued else []
+            shown["queued"] = sorted(event["uri"] for event in self.queued if event["dag_id"] == dag)
         return shown
 
     def event(self, event):
@@ -248,8 +248,12 @@ class Scenario:
     def look(self, starts=()):
         self.events = []
         if self.conf.get("datasets"):
-            events = self.airflow.get("/datasets/events", order_by="id", limit=100)["dataset_events"]
+            events = self.airflow.get("/datasets/events", order_by="timestamp", limit=100)["dataset_events"]
             self.events = [event for event in events if event["dataset_uri"].startswith(f"s3://{self.name}/")]
+            self.queued = []
+            for uri in sorted({event["dataset_uri"] for event in self.events}):
+                queued = self.airflow.get(f"/datasets/queuedEvent/{urllib.parse.quote(uri, safe='')}")
+                self.queued += queued["queued_events"] if queued else []
         dags = self.airflow.get("/dags", tags=self.name, limit=100)["dags"]
         body = {"dag_ids": self.dags, "page_limit": 100}
         _, runs = self.airflow.call("POST", "/dags/~/dagRuns/list", body | {"order_by": "id"})
