@@ -217,7 +217,7 @@ class Scenario:
         if run["run_type"] == "dataset_triggered":
             # What `upstreamDatasetEvents` answers, for all runs at once.
             consumed = lambda event: any(
-                (by["dag_id"], by["run_id"]) == (dag, run["dag_run_id"]) for by in event["created_dagruns"])
+                (by["dag_id"], by["dag_run_id"]) == (dag, run["dag_run_id"]) for by in event["created_dagruns"])
             shown["events"] = [place for place, event in enumerate(self.events) if consumed(event)]
         task = self.conf.get("results", {}).get(dag)
         if task and run["state"] == "success":
