@@ -169,11 +169,6 @@ pub fn check(dag: &Dag) -> Vec<DagProblem> {
     for tag in dag.tags.iter().filter(|tag| tag.chars().count() > MAX_TAG) {
         problems.push(DagProblem::Dag(format!("the tag {:?} is longer than {MAX_TAG} characters", shorten(tag))));
     }
-    if let (Some(start), Some(end)) = (dag.start_date, dag.end_date)
-        && end < start
-    {
-        problems.push(DagProblem::Dag(format!("its end_date {end} is before its start_date {start}")));
-    }
     if dag.schedule != Schedule::None {
         // As in Airflow: a scheduled run has nobody who could give values.
         for param in dag.params.iter().filter(|param| param.value.is_none() && !allows_null(&param.schema)) {
