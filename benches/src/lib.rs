@@ -8,5 +8,6 @@ pub mod postmaster;
 pub mod raw;
 pub mod report;
 pub mod rest;
+pub mod schedules;
 pub mod throughput;
 pub mod watched;

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use updraft_benches::{footprint, postgres, rest, throughput};
+use updraft_benches::{footprint, postgres, rest, schedules, throughput};
 use updraft_core::clock::SystemClock;
 
-const USAGE: &str = "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]] | rest [REPS [KIND…]] | counters";
+const USAGE: &str = "usage: updraft-bench memory [REPS [SHAPE [SIZE…]]] | footprint | postgres [REPS [WORKLOAD…]] | rest [REPS [KIND…]] | schedules [SECONDS] | counters";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -42,6 +42,10 @@ async fn main() -> ExitCode {
         (Some("rest"), Some(reps)) => {
             let only = arguments.get(2..).unwrap_or_default().to_vec();
             tokio::spawn(async move { rest::run(clock, reps, &only).await }).await.expect("what is measured works");
+        }
+        (Some("schedules"), Some(seconds)) => {
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            tokio::spawn(schedules::run(clock, seconds)).await.expect("what is measured works");
         }
         (Some("counters"), _) => {
             let wrong = tokio::spawn(postgres::check_counters(clock)).await.expect("what is measured works");

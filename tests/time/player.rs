@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use crate::accepted::Accepted;
 use crate::difference::differences;
 use crate::look::Looks;
 use crate::server::{Server, quoted};
@@ -58,18 +59,21 @@ pub(crate) async fn play(folder: &Path) {
     let scenario: Value = serde_json::from_str(&read(&folder.join("scenario.json"))).unwrap();
     let recorded: Vec<Value> = serde_json::from_str(&read(&folder.join("recorded.json"))).unwrap();
     assert!(!recorded.is_empty());
+    let mut accepted = Accepted::of(folder);
     let mut player = Player::start(folder, &scenario).await;
     let mut recorded = recorded.iter().peekable();
     for (number, step) in scenario["steps"].as_array().unwrap().iter().enumerate() {
         let expected =
             recorded.next_if(|answer| answer["step"] == number).map_or(&Value::Null, |known| &known["answer"]);
         let wrong = match step.get("observe") {
-            Some(_) => player.observe(step, expected).await,
+            Some(_) => player.observe((number, step), expected, &mut accepted).await,
             None => differences(expected, &player.step(step.as_object().unwrap()).await),
         };
+        let wrong = accepted.unknown(number, wrong);
         assert!(wrong.is_empty(), "step {number}, {step}:\n{}", wrong.join("\n"));
     }
     assert!(recorded.next().is_none(), "all answers were asked for");
+    accepted.all_occurred();
     player.open("never");
     player.server.stop().await;
 }
@@ -107,11 +111,17 @@ impl Player {
     }
 
     /// Looks until what is seen is what Airflow had in the end; what differs if that does not come about.
-    async fn observe(&self, step: &Value, expected: &Value) -> Vec<String> {
+    async fn observe(
+        &self,
+        (number, step): (usize, &Value),
+        expected: &Value,
+        accepted: &mut Accepted,
+    ) -> Vec<String> {
         let starts = step.get("starts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let (mut waited, mut seen) = (Duration::ZERO, 0);
         loop {
             let wrong = differences(expected, &self.looks.look(&self.server, starts).await);
+            let wrong = accepted.unknown(number, wrong);
             seen = if wrong.is_empty() { seen + 1 } else { 0 };
             if seen == LOOKS || waited > PATIENCE {
                 return wrong;
