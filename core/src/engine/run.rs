@@ -10,7 +10,7 @@ use super::trigger_rule::{Ended, Judgement, judge};
 use crate::id::{InstanceKey, TaskIx};
 use crate::model::{DagRun, RunState, TaskState};
 use crate::operator::SkipDownstream;
-use crate::storage::InstanceSnapshot;
+use crate::storage::{InstanceSnapshot, Stop};
 
 /// What follows from a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,12 @@ pub enum Decision {
     Skip(InstanceKey),
     /// The instance waits until the moment of its next try.
     WaitUntil(InstanceKey, DateTime<Utc>),
+    /// The run ends the instance, whatever it is at.
+    Stop(Stop),
     /// The run has ended.
     EndRun(RunState),
+    /// The run has failed by a task: its DAG is paused if as many of its last runs have failed.
+    PauseAfterFailures(u32),
 }
 
 /// One task instance.
@@ -165,6 +169,9 @@ impl RunMachine {
     ) {
         if state.is_finished() {
             self.finish(key.task, state);
+            if state == TaskState::Failed && self.plan.dag().fail_stop {
+                self.stop_others(decisions);
+            }
             if state == TaskState::Success {
                 let skipped = self.skipped_by(key.task, skip);
                 self.skip(skipped, Decision::Skip, decisions);
@@ -173,6 +180,40 @@ impl RunMachine {
         } else {
             self.slots[key.task.index()].state = TaskState::UpForRetry;
             decisions.push(Decision::WaitUntil(key, due.unwrap_or(DateTime::UNIX_EPOCH)));
+        }
+    }
+
+    /// The run's time is up (`dagrun_timeout`): it fails, and what was to run or runs is skipped. What still waits for its
+    /// upstreams keeps no state (Airflow 2.11, `jobs/scheduler_job_runner.py`, `_schedule_dag_run`, whose `IN` never finds
+    /// a null).
+    pub fn time_out(&mut self, decisions: &mut Vec<Decision>) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        for (i, slot) in self.slots.iter_mut().enumerate() {
+            if slot.state != TaskState::None && !slot.state.is_finished() {
+                slot.state = TaskState::Skipped;
+                self.unfinished -= 1;
+                let key = InstanceKey::unmapped(TaskIx::from_index(i));
+                decisions.push(Decision::Stop(Stop { key, state: TaskState::Skipped, sets_dates: false }));
+            }
+        }
+        decisions.push(Decision::EndRun(RunState::Failed));
+    }
+
+    /// A task of a DAG with `fail_stop` has failed for good: what runs fails with it, what is left is skipped, teardowns
+    /// excepted (Airflow 2.11, `models/taskinstance.py`, `_stop_remaining_tasks`).
+    fn stop_others(&mut self, decisions: &mut Vec<Decision>) {
+        for i in 0..self.slots.len() {
+            let was = self.slots[i].state;
+            if was.is_finished() || self.plan.dag().tasks[i].is_teardown {
+                continue;
+            }
+            let ix = TaskIx::from_index(i);
+            let state = if was == TaskState::Running { TaskState::Failed } else { TaskState::Skipped };
+            self.finish(ix, state);
+            let sets_dates = state == TaskState::Skipped;
+            decisions.push(Decision::Stop(Stop { key: InstanceKey::unmapped(ix), state, sets_dates }));
         }
     }
 
@@ -263,6 +304,10 @@ impl RunMachine {
         let state = |ix: &TaskIx| self.slots[ix.index()].state;
         let failed = self.waiting > 0 || self.plan.leaves().iter().any(|leaf| state(leaf).is_failure());
         decisions.push(Decision::EndRun(if failed { RunState::Failed } else { RunState::Success }));
+        let most = self.plan.dag().max_consecutive_failed_dag_runs;
+        if failed && self.waiting == 0 && most > 0 {
+            decisions.push(Decision::PauseAfterFailures(most));
+        }
     }
 
     /// Skips instances that have not started.

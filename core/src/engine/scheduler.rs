@@ -2,6 +2,7 @@
 
 mod admission;
 mod machines;
+mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -459,6 +460,10 @@ impl Scheduler {
     async fn act(&mut self, batch: Batch, verdicts: Vec<Verdict>) -> Result<(), EngineError> {
         let Self { machines, admissions, .. } = self;
         let acted = machines.act(batch, verdicts, admissions);
+        for token in acted.stopped {
+            self.parts.executor.cancel(token, CancelReason::Obsolete);
+        }
+        self.pending.extend(acted.released);
         if !acted.admitted.is_empty() {
             self.parts.executor.start(acted.admitted);
         }

@@ -101,6 +101,17 @@ pub struct Ended {
     pub skip: SkipDownstream,
 }
 
+/// The end of an instance by what became of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// Its finished state.
+    pub state: TaskState,
+    /// Whether a start or end that it does not have becomes the batch's time; otherwise its dates stay as they are.
+    pub sets_dates: bool,
+}
+
 /// A change that a scheduler makes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -130,6 +141,13 @@ pub enum Change {
     Skip(InstanceKey),
     /// The instances wait for room. Those that are past that stay as they are.
     Schedule(Vec<InstanceKey>),
+    /// An unfinished instance is ended. Its live attempt becomes obsolete, and its next try is due no longer. Not written to
+    /// the event log.
+    Stop(Stop),
+    /// The run's DAG is paused if so many (at least one) of its last runs, by logical date and over all types, have all
+    /// failed, as they are once all else in the batch is written. Then the event log says that the scheduler paused it
+    /// (Airflow 2.11, `models/dagrun.py`, `_check_last_n_dagruns_failed`).
+    PauseAfterFailures(u32),
 }
 
 /// A change of one run.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::Place;
 use super::admission::{Admissions, Holding};
+use super::timeouts::Timeouts;
 use crate::engine::ready::Rank;
 use crate::engine::run::{Decision, RunMachine};
 use crate::engine::{Plan, retry};
@@ -45,6 +46,7 @@ pub(super) struct Machines {
     /// Only looked up by token, or sorted first.
     attempts: TokenMap<Live>,
     timers: BTreeSet<(DateTime<Utc>, Place, u64)>,
+    timeouts: Timeouts,
     /// Instances that wait for room, by the time since when, for those that the storage does not show as scheduled yet.
     unshown: VecDeque<(DateTime<Utc>, Place, u64)>,
     /// Queued runs that had no room to start.
@@ -58,6 +60,10 @@ pub(super) struct Acted {
     pub(super) admitted: Vec<Attempt>,
     pub(super) stale: BTreeSet<RunId>,
     pub(super) run_ended: bool,
+    /// Attempts that no longer count and must end, sorted.
+    pub(super) stopped: Vec<AttemptToken>,
+    /// Of attempts that no longer count and have ended already.
+    pub(super) released: Vec<Transition>,
 }
 
 impl Machines {
@@ -71,7 +77,8 @@ impl Machines {
     }
 
     pub(super) fn next_timer(&self) -> Option<DateTime<Utc>> {
-        self.timers.first().map(|(due, ..)| *due)
+        let timer = self.timers.first().map(|(due, ..)| *due);
+        timer.into_iter().chain(self.timeouts.next()).min()
     }
 
     pub(super) fn take_held(&mut self) -> Vec<RunId> {
@@ -153,6 +160,7 @@ impl Machines {
         self.generation += 1;
         let generation = self.generation;
         let machine = RunMachine::new(plan, Arc::new(snapshot.run), &snapshot.instances);
+        self.timeouts.add(&machine);
         self.runs.insert(run_id, Owned { machine, version, generation });
         self.timers.extend(timers.into_iter().map(|(due, key)| (due, (run_id, key), generation)));
         let mut decisions = Vec::new();
@@ -201,9 +209,17 @@ impl Machines {
 
     /// Drops the machine of a run and what it had decided but not written.
     pub(super) fn forget(&mut self, run: RunId, pending: &mut Vec<Transition>) {
-        if self.runs.remove(&run).is_some() {
+        if self.remove(run) {
             pending.retain(|transition| transition.run != run || matches!(transition.change, Change::Release(_)));
         }
+    }
+
+    fn remove(&mut self, run: RunId) -> bool {
+        let removed = self.runs.remove(&run);
+        if let Some(owned) = &removed {
+            self.timeouts.remove(&owned.machine);
+        }
+        removed.is_some()
     }
 
     /// Attempts of these runs (sorted) that no machine counts on. They no longer count: those that have ended are given
@@ -333,7 +349,9 @@ impl Machines {
                 }
                 Decision::Settle(key, state) => Change::Settle(key, state),
                 Decision::Skip(key) => Change::Skip(key),
+                Decision::Stop(stop) => Change::Stop(stop),
                 Decision::EndRun(state) => Change::EndRun(state),
+                Decision::PauseAfterFailures(most) => Change::PauseAfterFailures(most),
             };
             pending.push(Transition { run, version, change });
         }
@@ -345,6 +363,14 @@ impl Machines {
         admissions: &mut Admissions,
         pending: &mut Vec<Transition>,
     ) {
+        while let Some(run) = self.timeouts.take_due(now) {
+            let mut decisions = Vec::new();
+            // A run that had no room to start is read again anyway.
+            if let Some(owned) = self.runs.get_mut(&run).filter(|_| !self.held.contains(&run)) {
+                owned.machine.time_out(&mut decisions);
+            }
+            self.take_decisions(run, decisions, now, admissions, pending);
+        }
         while let Some((due, (run, key), generation)) = self.timers.first().copied() {
             if due > now {
                 return;
@@ -399,6 +425,7 @@ impl Machines {
     /// Takes in what became of a batch.
     pub(super) fn act(&mut self, batch: Batch, verdicts: Vec<Verdict>, admissions: &mut Admissions) -> Acted {
         let mut acted = Acted::default();
+        let mut stopped: BTreeSet<Place> = BTreeSet::new();
         for (transition, verdict) in batch.transitions.into_iter().zip(verdicts) {
             let run = transition.run;
             match (transition.change, verdict) {
@@ -451,8 +478,9 @@ impl Machines {
                 }
                 (Change::Ended(ended), Verdict::Done) => self.close(ended.token, admissions),
                 (Change::Release(token), Verdict::Done) => self.close(token, admissions),
+                (Change::Stop(stop), Verdict::Done) => drop(stopped.insert((run, stop.key))),
                 (Change::EndRun(_), Verdict::Done) => {
-                    self.runs.remove(&run);
+                    self.remove(run);
                     acted.run_ended = true;
                 }
                 (Change::StartRun, Verdict::NoRoom(_)) => {
@@ -464,14 +492,40 @@ impl Machines {
                 }
             }
         }
+        if !stopped.is_empty() {
+            self.stop_attempts(&stopped, &mut acted);
+        }
+        let mut idle = Vec::new();
         for run in &self.held {
             // A machine with live attempts is kept, so that their ends count; it is read again with the others.
             let is_live = |live: &Live| live.place.0 == *run && !live.is_obsolete;
             if self.runs.contains_key(run) && !self.attempts.values().any(is_live) {
-                self.runs.remove(run);
+                idle.push(*run);
             }
         }
+        for run in idle {
+            self.remove(run);
+        }
         acted
+    }
+
+    /// The attempts of these instances count no longer.
+    fn stop_attempts(&mut self, stopped: &BTreeSet<Place>, acted: &mut Acted) {
+        let mut ended = Vec::new();
+        for (&token, live) in &mut self.attempts {
+            if !live.is_obsolete && stopped.contains(&live.place) {
+                live.is_obsolete = true;
+                match live.ended {
+                    // It ended while it was being stopped.
+                    Some(_) => ended.push((token, live.place.0)),
+                    None => acted.stopped.push(token),
+                }
+            }
+        }
+        ended.sort_unstable();
+        let release = |(token, run)| Transition { run, version: 0, change: Change::Release(token) };
+        acted.released.extend(ended.into_iter().map(release));
+        acted.stopped.sort_unstable();
     }
 
     /// The end of an attempt is durable.

@@ -21,6 +21,7 @@ mod pool;
 mod run;
 mod secret;
 mod setting;
+mod stop;
 mod task_instance;
 mod world;
 mod xcom;
@@ -255,6 +256,12 @@ properties! {
         a_file_has_one_import_error
         import_error_orders_agree_with_a_naive_sort
     ;
+    stop:
+        a_run_stops_its_instances
+        only_the_unfinished_is_stopped
+        an_attempt_is_stopped_in_any_step
+        failures_in_a_row_pause_a_dag
+    ;
     access:
         users_are_kept
         names_and_emails_of_users_are_unique
@@ -293,6 +300,7 @@ mod tests {
             include_str!("event_log.rs"),
             include_str!("secret.rs"),
             include_str!("setting.rs"),
+            include_str!("stop.rs"),
             include_str!("access.rs"),
         ];
         let functions =
