@@ -97,6 +97,10 @@ impl SchedulerStorage for Watched {
         self.inner.changed_runs(session).await
     }
 
+    async fn previous_runs(&self, queries: &[PastQuery]) -> Result<Vec<Option<PreviousRun>>> {
+        self.inner.previous_runs(queries).await
+    }
+
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
         let verdicts = self.inner.commit(batch).await?;
         self.batches.fetch_add(1, Ordering::AcqRel);

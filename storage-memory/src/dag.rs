@@ -59,6 +59,8 @@ pub(crate) struct DagEntry {
     // Neither map is ever iterated.
     pub(crate) by_run_id: HashMap<String, RunId>,
     pub(crate) by_date: BTreeMap<DateTime<Utc>, RunId>,
+    /// Those of `by_date` that are not manual.
+    pub(crate) automated: BTreeMap<DateTime<Utc>, RunId>,
     task_numbers: HashMap<TaskId, u32>,
     /// How many of its runs run.
     pub(crate) running: u32,
@@ -123,6 +125,7 @@ impl State {
                 runs: BTreeSet::new(),
                 by_run_id: HashMap::new(),
                 by_date: BTreeMap::new(),
+                automated: BTreeMap::new(),
                 task_numbers: numbers,
                 running: 0,
                 claimed: 0,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use updraft_core::id::{DagId, InstanceKey, RunId, SchedulerId, UNMAPPED};
-use updraft_core::model::{AuditEntry, DagRun, Note, RunState, TaskState};
+use updraft_core::model::{AuditEntry, DagRun, Note, RunState, RunType, TaskState};
 use updraft_core::storage::{
     Amendment, InstanceAmendment, NewRun, Page, Result, RunOrder, RunQuery, RunStorage, StorageError, Subject,
 };
@@ -74,6 +74,9 @@ impl State {
             return Err(StorageError::AlreadyExists(Subject::DagRun(dag_id.to_string(), new.run_id)));
         }
         entry.by_date.insert(new.logical_date, id);
+        if new.run_type != RunType::Manual {
+            entry.automated.insert(new.logical_date, id);
+        }
         entry.by_run_id.insert(new.run_id.clone(), id);
         entry.runs.insert(id);
         let instances = version.dag.tasks.iter().map(|task| Instance::new(task.retries, now)).collect();
@@ -232,6 +235,7 @@ impl State {
             dag.runs.remove(&id);
             dag.by_run_id.remove(&run.record.run_id);
             dag.by_date.remove(&run.record.logical_date);
+            dag.automated.remove(&run.record.logical_date);
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod login;
 mod migrate;
 mod page;
 mod parsing_request;
+mod past;
 #[cfg(test)]
 mod plan_test;
 mod pool;

@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "dataset", include_str!("../migrations/0004_dataset.sql")),
     (6, "parsing_request", include_str!("../migrations/0006_parsing_request.sql")),
     (8, "run_by_uid", include_str!("../migrations/0008_run_by_uid.sql")),
+    (16, "automated_run", include_str!("../migrations/0016_automated_run.sql")),
 ];
 
 impl PostgresStorage {

@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, Row};
 use updraft_core::id::{DagVersionId, RunId, SchedulerId};
 use updraft_core::model::{DagVersion, Host};
-use updraft_core::storage::{Batch, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict};
+use updraft_core::storage::{
+    Batch, PastQuery, PreviousRun, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict,
+};
 
 use crate::PostgresStorage;
 use crate::claim::read_snapshots;
@@ -289,6 +291,10 @@ impl SchedulerStorage for PostgresStorage {
         let changed = self.run_ids(&mut connection, sql!("scheduler/changed_runs"), session).await?;
         self.with_session(session, |known| known.nothing_changed = changed.is_empty().then_some(read));
         Ok(changed)
+    }
+
+    async fn previous_runs(&self, queries: &[PastQuery]) -> Result<Vec<Option<PreviousRun>>> {
+        self.read_previous_runs(queries).await
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {

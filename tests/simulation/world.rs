@@ -71,6 +71,12 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 impl World {
     pub fn new(seed: u64, faults: Faults) -> Self {
         let dice = Dice::new(seed);
+        let dags = (0..1 + dice.below(4)).map(|i| random_dag(&dice, i)).collect();
+        Self::of(dags, dice, faults)
+    }
+
+    /// A world of these DAGs.
+    pub fn of(dags: Vec<Dag>, dice: Dice, faults: Faults) -> Self {
         let clock = SimulatedClock::new("2024-01-01T00:00:00Z".parse().unwrap());
         let storage = Arc::new(MemoryStorage::new(Arc::new(clock.clone())));
         let witness = Arc::new(Mutex::new(Witness::default()));
@@ -79,8 +85,8 @@ impl World {
             now(storage.create_pool(pool, None)).unwrap();
             witness.lock().unwrap().pool_slots.insert(name.into(), slots.try_into().unwrap());
         }
-        let registrations = (0..1 + dice.below(4)).map(|i| {
-            let dag = Arc::new(random_dag(&dice, i));
+        let registrations = dags.into_iter().map(|dag| {
+            let dag = Arc::new(dag);
             DagRegistration { content_hash: content_hash(&dag), dag, paused_upon_creation: false, source: None }
         });
         let registrations = registrations.collect();

@@ -56,12 +56,14 @@ pub struct RunMachine {
     waiting: usize,
     /// Instances that ended and whose followers have not been judged yet.
     open: Vec<TaskIx>,
+    /// Whether the past holds a task, by task; empty if no task depends on the past.
+    held: Vec<bool>,
     has_ended: bool,
 }
 
 impl RunMachine {
     /// Takes over a run whose instances stand as `instances` says. Instances with a live attempt must be `running`.
-    /// Call [`RunMachine::start`] next.
+    /// Call [`RunMachine::start`] next. Tasks that depend on the past are held until [`RunMachine::learn_past`] is called.
     ///
     /// Instances that the plan does not have are left out; tasks without an instance count as removed.
     pub fn new(plan: Arc<Plan>, run: Arc<DagRun>, instances: &[InstanceSnapshot]) -> Self {
@@ -89,7 +91,12 @@ impl RunMachine {
                 waiting += usize::from(slot.state == TaskState::None);
             }
         }
-        Self { plan, run, slots, ended, unfinished, waiting, open: Vec::new(), has_ended: false }
+        let mut held = Vec::new();
+        if let Some(past) = plan.past() {
+            held.resize(plan.len(), false);
+            past.tasks().for_each(|ix| held[ix.index()] = true);
+        }
+        Self { plan, run, slots, ended, unfinished, waiting, open: Vec::new(), held, has_ended: false }
     }
 
     /// Judges every instance that waits. `skips` are the decisions of branches that have passed: what they skipped stays
@@ -235,6 +242,27 @@ impl RunMachine {
         }
     }
 
+    /// What the past holds now, of the tasks that depend on it.
+    pub fn learn_past(&mut self, holds: impl Iterator<Item = (TaskIx, bool)>, decisions: &mut Vec<Decision>) {
+        for (ix, is_held) in holds {
+            if std::mem::replace(&mut self.held[ix.index()], is_held) == is_held {
+                continue;
+            }
+            if is_held && self.slots[ix.index()].state == TaskState::Scheduled {
+                self.slots[ix.index()].state = TaskState::None;
+                self.waiting += 1;
+            } else {
+                self.judge(ix, decisions);
+            }
+        }
+        self.settle_open(decisions);
+    }
+
+    /// Whether the past holds a task that is not finished.
+    pub fn is_held(&self) -> bool {
+        self.held.iter().zip(&self.slots).any(|(held, slot)| *held && !slot.state.is_finished())
+    }
+
     /// Judges a waiting task.
     fn judge(&mut self, ix: TaskIx, decisions: &mut Vec<Decision>) {
         if self.slots[ix.index()].state != TaskState::None {
@@ -245,6 +273,8 @@ impl RunMachine {
         let key = InstanceKey::unmapped(ix);
         match judgement {
             Judgement::Wait => {}
+            // Airflow skips and fails what it may not start yet.
+            Judgement::Run if self.held.get(ix.index()) == Some(&true) => {}
             Judgement::Run if self.plan.dag().tasks[ix.index()].is_empty => {
                 self.finish(ix, TaskState::Success);
                 decisions.push(Decision::Settle(key, TaskState::Success));
@@ -296,10 +326,10 @@ impl RunMachine {
                 self.judge(down, decisions);
             }
         }
-        if self.has_ended || self.unfinished > self.waiting {
+        if self.has_ended || self.unfinished > self.waiting || self.is_held() {
             return;
         }
-        // Nothing moves by itself any more: the run has ended, or it is deadlocked.
+        // Nothing moves by itself any more, nor will the past let anything go: the run has ended, or it is deadlocked.
         self.has_ended = true;
         let state = |ix: &TaskIx| self.slots[ix.index()].state;
         let failed = self.waiting > 0 || self.plan.leaves().iter().any(|leaf| state(leaf).is_failure());

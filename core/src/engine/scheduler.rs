@@ -2,6 +2,7 @@
 
 mod admission;
 mod machines;
+mod past_watch;
 mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,6 +217,7 @@ impl Scheduler {
             } else if self.may_claim_more {
                 self.claim().await?;
             }
+            self.read_past().await?;
             self.take_events();
             self.fire_timers();
             if self.write().await? || self.may_claim_more {
@@ -316,6 +318,7 @@ impl Scheduler {
         }
         self.learn_versions().await?;
         self.reload_changed().await?;
+        self.machines.look_at_past(self.parts.clock.monotonic());
         if self.admissions.must_know_pools() {
             let pools = self.retry(|scheduler| scheduler.parts.storage.pool_slots()).await?;
             self.admissions.set_pools(&pools);
@@ -414,6 +417,19 @@ impl Scheduler {
         for token in machines.load(plan, snapshot, now, admissions, pending) {
             self.parts.executor.cancel(token, CancelReason::Obsolete);
         }
+    }
+
+    /// Reads what the runs before have to say for those that depend on them.
+    async fn read_past(&mut self) -> Result<(), EngineError> {
+        let queries = self.machines.past_queries();
+        if queries.is_empty() {
+            return Ok(());
+        }
+        let answers = self.retry(|scheduler| scheduler.parts.storage.previous_runs(&queries)).await?;
+        let now = self.now();
+        let Self { machines, admissions, pending, .. } = self;
+        machines.learn_past(&queries, &answers, now, admissions, pending);
+        Ok(())
     }
 
     fn fire_timers(&mut self) {

@@ -46,8 +46,8 @@ pub use pool::{PoolOrder, PoolStorage, PoolUpdate};
 pub use role::{RoleOrder, RoleStorage, RoleUpdate};
 pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
 pub use scheduler::{
-    Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage, Stop,
-    Transition, Verdict,
+    Admission, Batch, Change, Ended, InstanceSnapshot, Limit, PastQuery, PastTask, PreviousRun, RunSnapshot,
+    SchedulerSession, SchedulerStorage, Stop, Transition, Verdict,
 };
 pub use secret::{
     ConnectionOrder, ConnectionStorage, ConnectionUpdate, VariableOrder, VariableStorage, VariableUpdate,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::Result;
-use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
+use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId, TaskId};
 use crate::model::{AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, RunState, TaskEventLog, TaskState};
 use crate::operator::SkipDownstream;
 
@@ -194,6 +194,44 @@ pub enum Verdict {
     NoRoom(Limit),
 }
 
+/// What is asked of the run before a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastQuery {
+    /// The run.
+    pub run: RunId,
+    /// Whether manual runs do not count as the run before.
+    pub skips_manual: bool,
+    /// Tasks, sorted.
+    pub tasks: Arc<[TaskId]>,
+}
+
+/// What became of a task in the run before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PastTask {
+    /// That run has no instance of it.
+    Absent {
+        /// Whether a run of an even earlier logical date has one.
+        ran_before: bool,
+    },
+    /// That run has instances of it.
+    Present {
+        /// How many of them are neither success nor skipped.
+        unsuccessful: u32,
+    },
+}
+
+/// The run before a run: that of the same DAG with the latest earlier logical date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousRun {
+    /// Its key.
+    pub id: RunId,
+    /// Its logical date.
+    pub logical_date: DateTime<Utc>,
+    /// The tasks that were asked for, in that order.
+    pub tasks: Vec<PastTask>,
+}
+
 /// What schedulers do.
 #[async_trait]
 pub trait SchedulerStorage: Debug + Send + Sync {
@@ -256,6 +294,9 @@ pub trait SchedulerStorage: Debug + Send + Sync {
     /// # Errors
     /// `Fenced`.
     async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>>;
+
+    /// For each query, in order, the run before its run; `None` if there is none, or the run is gone.
+    async fn previous_runs(&self, queries: &[PastQuery]) -> Result<Vec<Option<PreviousRun>>>;
 
     /// Applies a batch in one step, and says for each transition what became of it. A batch that was applied already
     /// (same lane and sequence) is not applied again; its verdicts are returned once more. Only the last batch of a lane

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::Place;
 use super::admission::{Admissions, Holding};
+use super::past_watch::PastWatch;
 use super::timeouts::Timeouts;
 use crate::engine::ready::Rank;
 use crate::engine::run::{Decision, RunMachine};
@@ -15,7 +17,7 @@ use crate::executor::Attempt;
 use crate::id::{AttemptToken, DagVersionId, InstanceKey, RunId, TokenMap};
 use crate::model::{AttemptPhase, RunState, TaskState};
 use crate::operator::{Outcome, SkipDownstream, TaskError};
-use crate::storage::{Batch, Change, Ended, RunSnapshot, Transition, Verdict};
+use crate::storage::{Batch, Change, Ended, PastQuery, PreviousRun, RunSnapshot, Transition, Verdict};
 
 /// A run that this scheduler owns.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(super) struct Machines {
     attempts: TokenMap<Live>,
     timers: BTreeSet<(DateTime<Utc>, Place, u64)>,
     timeouts: Timeouts,
+    past: PastWatch,
     /// Instances that wait for room, by the time since when, for those that the storage does not show as scheduled yet.
     unshown: VecDeque<(DateTime<Utc>, Place, u64)>,
     /// Queued runs that had no room to start.
@@ -161,6 +164,9 @@ impl Machines {
         let generation = self.generation;
         let machine = RunMachine::new(plan, Arc::new(snapshot.run), &snapshot.instances);
         self.timeouts.add(&machine);
+        if machine.plan().past().is_some() {
+            self.past.add(run_id);
+        }
         self.runs.insert(run_id, Owned { machine, version, generation });
         self.timers.extend(timers.into_iter().map(|(due, key)| (due, (run_id, key), generation)));
         let mut decisions = Vec::new();
@@ -209,6 +215,7 @@ impl Machines {
 
     /// Drops the machine of a run and what it had decided but not written.
     pub(super) fn forget(&mut self, run: RunId, pending: &mut Vec<Transition>) {
+        self.past.changed(run);
         if self.remove(run) {
             pending.retain(|transition| transition.run != run || matches!(transition.change, Change::Release(_)));
         }
@@ -218,8 +225,43 @@ impl Machines {
         let removed = self.runs.remove(&run);
         if let Some(owned) = &removed {
             self.timeouts.remove(&owned.machine);
+            self.past.remove(run);
         }
         removed.is_some()
+    }
+
+    /// What is to be read of the runs before the own ones.
+    pub(super) fn past_queries(&mut self) -> Vec<PastQuery> {
+        let unread = self.past.take_unread();
+        let query = |run| self.runs.get(&run)?.machine.plan().past().map(|past| past.query(run));
+        unread.into_iter().filter_map(query).collect()
+    }
+
+    /// Has what the past holds read again, if it was not for a while.
+    pub(super) fn look_at_past(&mut self, monotonic: Duration) {
+        let Self { past, runs, .. } = self;
+        past.look_again(monotonic, |run| runs.get(&run).is_some_and(|owned| owned.machine.is_held()));
+    }
+
+    pub(super) fn learn_past(
+        &mut self,
+        queries: &[PastQuery],
+        answers: &[Option<PreviousRun>],
+        now: DateTime<Utc>,
+        admissions: &mut Admissions,
+        pending: &mut Vec<Transition>,
+    ) {
+        for (query, previous) in queries.iter().zip(answers) {
+            let run = query.run;
+            let Some(owned) = self.runs.get_mut(&run) else { continue };
+            let plan = Arc::clone(owned.machine.plan());
+            let Some(past) = plan.past() else { continue };
+            let mut decisions = Vec::new();
+            let holds = past.judge(previous.as_ref()).map(|(ix, hold)| (ix, hold.is_some()));
+            owned.machine.learn_past(holds, &mut decisions);
+            self.past.learn(run, previous.as_ref().map(|previous| previous.id));
+            self.take_decisions(run, decisions, now, admissions, pending);
+        }
     }
 
     /// Attempts of these runs (sorted) that no machine counts on. They no longer count: those that have ended are given
@@ -428,6 +470,13 @@ impl Machines {
         let mut stopped: BTreeSet<Place> = BTreeSet::new();
         for (transition, verdict) in batch.transitions.into_iter().zip(verdicts) {
             let run = transition.run;
+            let moves_on = matches!(
+                transition.change,
+                Change::Ended(_) | Change::Settle(..) | Change::Skip(_) | Change::Stop(_) | Change::EndRun(_)
+            );
+            if moves_on && verdict == Verdict::Done {
+                self.past.changed(run);
+            }
             match (transition.change, verdict) {
                 (Change::Admit(admission), Verdict::Done) => {
                     let Some(owned) = self.runs.get_mut(&run) else { continue };

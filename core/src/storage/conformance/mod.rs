@@ -17,6 +17,7 @@ mod history;
 mod limit;
 mod naive;
 mod parsing_request;
+mod past;
 mod pool;
 mod run;
 mod secret;
@@ -262,6 +263,11 @@ properties! {
         an_attempt_is_stopped_in_any_step
         failures_in_a_row_pause_a_dag
     ;
+    past:
+        the_run_before_goes_by_logical_date
+        the_past_of_a_task_is_its_present_state
+        the_past_knows_tasks_by_id
+    ;
     access:
         users_are_kept
         names_and_emails_of_users_are_unique
@@ -301,6 +307,7 @@ mod tests {
             include_str!("secret.rs"),
             include_str!("setting.rs"),
             include_str!("stop.rs"),
+            include_str!("past.rs"),
             include_str!("access.rs"),
         ];
         let functions =
