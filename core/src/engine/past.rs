@@ -66,7 +66,19 @@ impl fmt::Display for Hold {
 impl Past {
     /// What the tasks of a DAG ask; `None` if none depends on the past.
     pub fn of(dag: &Dag) -> Option<Self> {
-        let asks = |ix: TaskIx| dag.tasks[ix.index()].depends_on_past || dag.tasks[ix.index()].wait_for_downstream;
+        Self::of_tasks(dag, |_| true)
+    }
+
+    /// What one task asks; `None` if it does not depend on the past.
+    pub fn of_task(dag: &Dag, task: TaskIx) -> Option<Self> {
+        Self::of_tasks(dag, |ix| ix == task)
+    }
+
+    fn of_tasks(dag: &Dag, is_meant: impl Fn(TaskIx) -> bool) -> Option<Self> {
+        let asks = |ix: TaskIx| {
+            let task = &dag.tasks[ix.index()];
+            (task.depends_on_past || task.wait_for_downstream) && is_meant(ix)
+        };
         if !dag.tasks().any(|(ix, _)| asks(ix)) {
             return None;
         }

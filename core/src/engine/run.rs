@@ -402,3 +402,7 @@ impl RunMachine {
         found
     }
 }
+
+#[cfg(test)]
+#[path = "run_test.rs"]
+mod tests;
