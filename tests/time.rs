@@ -57,8 +57,7 @@ scenarios![
 /// Recorded, and not played yet: what they need is not built.
 const UNPLAYED: [&str; 2] = [
     // There is no backfill.
-    "backfill",
-    // A run that is cleared keeps its version of the DAG.
+    "backfill", // A run that is cleared keeps its version of the DAG.
     "clear",
 ];
 

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use updraft_core::id::{DagVersionId, RunId};
 use updraft_core::model::{DagRun, DagVersion, Host};
 use updraft_core::storage::{
-    Batch, Change, DueSchedules, NewDatasetRun, Result, RunSnapshot, ScheduleStep, ScheduleStorage, ScheduleVerdict,
-    SchedulerSession, SchedulerStorage, Verdict, WaitingConsumer,
+    Batch, Change, DueSchedules, NewDatasetRun, PastQuery, PreviousRun, Result, RunSnapshot, ScheduleStep,
+    ScheduleStorage, ScheduleVerdict, SchedulerSession, SchedulerStorage, Verdict, WaitingConsumer,
 };
 
 /// Passes everything on, and counts runs that end.
@@ -114,6 +114,10 @@ impl SchedulerStorage for Watched {
 
     async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
         self.inner.changed_runs(session).await
+    }
+
+    async fn previous_runs(&self, queries: &[PastQuery]) -> Result<Vec<Option<PreviousRun>>> {
+        self.inner.previous_runs(queries).await
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {

@@ -1,16 +1,16 @@
 //! Batches of a scheduler's changes: the hot path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use updraft_core::id::{AttemptToken, InstanceKey, RunId};
 use updraft_core::model::{
-    AttemptPhase, LiveAttempt, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
+    AttemptPhase, AuditEntry, LiveAttempt, Pool, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
 };
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
-    Admission, Batch, Change, Ended, Limit, Result, SchedulerSession, StorageError, Transition, Verdict,
+    Admission, Batch, Change, Ended, Limit, Result, SchedulerSession, Stop, StorageError, Transition, Verdict,
 };
 
 use crate::attempt::Live;
@@ -80,7 +80,31 @@ impl State {
         }
         let verdicts = lane.verdicts();
         self.session(&batch.session)?.lanes.insert(batch.lane, lane);
+        self.pause_after_failures(batch, &verdicts);
         Ok(verdicts)
+    }
+
+    /// Pauses DAGs whose last runs have all failed.
+    fn pause_after_failures(&mut self, batch: &Batch, verdicts: &[Verdict]) {
+        let mut asked = BTreeSet::new();
+        for (transition, verdict) in batch.transitions.iter().zip(verdicts) {
+            if let (Change::PauseAfterFailures(most), Verdict::Done) = (&transition.change, verdict) {
+                asked.extend(self.run(transition.run).map(|run| (run.dag, *most)));
+            }
+        }
+        for (place, most) in asked {
+            let Some(dag) = self.dag_at(place) else { continue };
+            let last = dag.by_date.values().rev().take(most as usize).filter_map(|id| self.run(*id));
+            let failed = last.take_while(|run| run.record.state == RunState::Failed).count();
+            if failed < most as usize {
+                continue;
+            }
+            let entry = AuditEntry::paused_by_scheduler(&dag.newest.dag.dag_id);
+            if let Some(dag) = self.dag_at_mut(place) {
+                dag.is_paused = true;
+            }
+            self.audit(batch.now, Some(entry));
+        }
     }
 
     /// Runs of the batch that are gone, another's, or in another version than the scheduler knows.
@@ -114,6 +138,9 @@ impl State {
             Change::Settle(key, state) => self.settle(step, id, *key, *state, false),
             Change::Skip(key) => self.settle(step, id, *key, TaskState::Skipped, true),
             Change::Schedule(keys) => self.schedule(step, id, keys),
+            Change::Stop(stop) => self.stop(step, id, stop),
+            // Looked at once the whole batch is written.
+            Change::PauseAfterFailures(_) => Verdict::Done,
             _ => Verdict::StaleRun,
         }
     }
@@ -434,6 +461,33 @@ impl State {
                 pools.set_state(instance, place, TaskState::Scheduled);
             }
         }
+        Verdict::Done
+    }
+
+    fn stop(&mut self, step: &Step<'_>, id: RunId, stop: &Stop) -> Verdict {
+        let Self { runs, pools, attempts, .. } = self;
+        let Some(run) = runs.get_mut(run_place(id)).and_then(Option::as_deref_mut) else {
+            return Verdict::StaleRun;
+        };
+        let place = run.version.places.get(stop.key.task.index()).copied();
+        let (Some(instance), Some(place)) = (run.instance_mut(stop.key), place) else {
+            return Verdict::StaleRun;
+        };
+        if instance.state.is_finished() || !stop.state.is_finished() {
+            return Verdict::StaleRun;
+        }
+        if instance.is_live() {
+            attempts.make_obsolete(instance.attempt);
+        }
+        if let Some(cold) = &mut instance.cold {
+            cold.due_at = None;
+        }
+        if stop.sets_dates {
+            instance.start = instance.start.get().unwrap_or(step.now).into();
+            instance.end = instance.end.get().unwrap_or(step.now).into();
+        }
+        instance.updated = step.now.into();
+        pools.set_state(instance, place, stop.state);
         Verdict::Done
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct DagEntry {
     // Neither map is ever iterated.
     pub(crate) by_run_id: HashMap<String, RunId>,
     pub(crate) by_date: BTreeMap<DateTime<Utc>, RunId>,
+    /// Those of `by_date` that are not manual.
+    pub(crate) automated: BTreeMap<DateTime<Utc>, RunId>,
     task_numbers: HashMap<TaskId, u32>,
     /// How many of its runs run.
     pub(crate) running: u32,
@@ -70,7 +72,7 @@ pub(crate) struct DagEntry {
     /// How many of its runs have not ended.
     pub(crate) active: u32,
     /// What its scheduled and backfilled runs cover, by logical date.
-    pub(crate) automated: BTreeMap<DateTime<Utc>, DataInterval>,
+    pub(crate) covered: BTreeMap<DateTime<Utc>, DataInterval>,
     pub(crate) schedule: ScheduleEntry,
 }
 
@@ -138,11 +140,12 @@ impl State {
                 runs: BTreeSet::new(),
                 by_run_id: HashMap::new(),
                 by_date: BTreeMap::new(),
+                automated: BTreeMap::new(),
                 task_numbers: numbers,
                 running: 0,
                 claimed: 0,
                 active: 0,
-                automated: BTreeMap::new(),
+                covered: BTreeMap::new(),
                 schedule: ScheduleEntry::default(),
             }));
         }

@@ -10,6 +10,7 @@ mod import_error;
 mod instance;
 mod list;
 mod parsing_request;
+mod past;
 mod pool;
 mod role;
 mod run;

@@ -74,11 +74,14 @@ impl State {
             return Err(StorageError::AlreadyExists(Subject::DagRun(dag_id.to_string(), new.run_id)));
         }
         entry.by_date.insert(new.logical_date, id);
+        if new.run_type != RunType::Manual {
+            entry.automated.insert(new.logical_date, id);
+        }
         entry.by_run_id.insert(new.run_id.clone(), id);
         entry.runs.insert(id);
         if matches!(new.run_type, RunType::Scheduled | RunType::Backfill) {
             let interval = DataInterval { start: new.data_interval_start, end: new.data_interval_end };
-            entry.automated.insert(new.logical_date, interval);
+            entry.covered.insert(new.logical_date, interval);
         }
         let instances = version.dag.tasks.iter().map(|task| Instance::new(task.retries, now)).collect();
         let names =
@@ -237,7 +240,8 @@ impl State {
             dag.runs.remove(&id);
             dag.by_run_id.remove(&run.record.run_id);
             dag.by_date.remove(&run.record.logical_date);
-            if dag.automated.remove(&run.record.logical_date).is_some() {
+            dag.automated.remove(&run.record.logical_date);
+            if dag.covered.remove(&run.record.logical_date).is_some() {
                 self.reconsider_schedule(run.dag);
             } else {
                 self.release_schedule(run.dag);

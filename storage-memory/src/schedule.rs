@@ -77,7 +77,7 @@ impl State {
                 dag_version: dag.newest.id,
                 sequence: dag.schedule.sequence,
                 is_paused: dag.is_paused,
-                last: dag.automated.last_key_value().map(|(_, interval)| *interval),
+                last: dag.covered.last_key_value().map(|(_, interval)| *interval),
                 active_runs: dag.active,
                 known_since: dag.created_at,
             });

@@ -10,8 +10,8 @@ use updraft_core::id::{DagVersionId, RunId, SchedulerId};
 use updraft_core::model::{DagRun, DagVersion, Host, RunState, TaskState};
 use updraft_core::operator::SkipDownstream;
 use updraft_core::storage::{
-    Batch, InstanceSnapshot, NewDatasetRun, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError,
-    Verdict, WaitingConsumer,
+    Batch, InstanceSnapshot, NewDatasetRun, PastQuery, PreviousRun, Result, RunSnapshot, SchedulerSession,
+    SchedulerStorage, StorageError, Verdict, WaitingConsumer,
 };
 
 use crate::MemoryStorage;
@@ -270,6 +270,11 @@ impl SchedulerStorage for MemoryStorage {
 
     async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>> {
         Ok(self.lock().session(session)?.changed.iter().copied().collect())
+    }
+
+    async fn previous_runs(&self, queries: &[PastQuery]) -> Result<Vec<Option<PreviousRun>>> {
+        let state = self.lock();
+        Ok(queries.iter().map(|query| state.previous_run(query)).collect())
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {

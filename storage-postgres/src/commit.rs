@@ -11,14 +11,15 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::Mutex;
-use updraft_core::id::{AttemptToken, InstanceKey, RunId, SchedulerId};
+use updraft_core::id::{AttemptToken, DagId, InstanceKey, RunId, SchedulerId};
 use updraft_core::model::{
-    AttemptPhase, Dag, OutletEvent, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
+    AttemptPhase, AuditEntry, Dag, OutletEvent, RETURN_VALUE, RunState, SKIPMIXIN_KEY, TaskEventLog, TaskState,
 };
 use updraft_core::operator::SkipDownstream;
-use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, StorageError, Transition, Verdict};
+use updraft_core::storage::{Admission, Batch, Change, Ended, Limit, Result, Stop, StorageError, Transition, Verdict};
 
 use crate::PostgresStorage;
+use crate::audit::write_audit;
 use crate::code::{int, phase_state, run_state, run_state_code};
 use crate::error::{is_collision, is_duplicate, storage_error};
 use crate::hint::News;
@@ -127,11 +128,12 @@ impl PostgresStorage {
         };
         let mut step = Step::new(self, &mut transaction, batch, (host, pid), start, &predicted, doubts_tokens).await?;
         let verdicts = step.apply(batch);
-        let Step { images, runs, bumped, updates, .. } = step;
+        let Step { images, runs, bumped, updates, failing, .. } = step;
         let scheduler = (batch.session.id.0, i64::try_from(batch.session.epoch).unwrap_or(i64::MAX));
         images.write(&mut transaction, schema, batch.now, Some(scheduler)).await?;
         let mut is_news = write_updates(&mut transaction, schema, batch.now, &updates).await?;
         write_runs(&mut transaction, schema, batch.now, &runs).await?;
+        let has_paused = write_pauses(&mut transaction, schema, batch.now, &failing).await?;
         let has_bumped = !bumped.is_empty();
         if has_bumped {
             let ids: Vec<i64> = bumped.into_iter().map(|run| run.0).collect();
@@ -158,6 +160,9 @@ impl PostgresStorage {
         }
         if is_news {
             self.announce(News::DATASETS);
+        }
+        if has_paused {
+            self.announce(News::LIMITS.and(News::RUNS));
         }
         Ok(verdicts)
     }
@@ -267,6 +272,7 @@ fn places_of(transition: &Transition) -> Vec<Place> {
         Change::Admit(admission) => vec![(run, admission.key)],
         Change::Ended(ended) => vec![(run, ended.key)],
         Change::Settle(key, _) | Change::Skip(key) => vec![(run, *key)],
+        Change::Stop(stop) => vec![(run, stop.key)],
         Change::Schedule(keys) => keys.iter().map(|key| (run, *key)).collect(),
         _ => Vec::new(),
     }
@@ -305,6 +311,8 @@ struct Step {
     bumped: BTreeSet<RunId>,
     /// Updates of datasets, in the order of the changes that made them.
     updates: Vec<Update>,
+    /// DAGs that are paused if so many of their last runs have failed.
+    failing: BTreeMap<(i32, u32), DagId>,
 }
 
 impl Step {
@@ -363,7 +371,19 @@ impl Step {
         rooms.lock_missing(connection, schema, &needs, predicted).await?;
         rooms.count(connection, schema, &needs).await?;
         let (own, now, event_log) = (batch.session.id, batch.now, batch.event_log);
-        Ok(Self { host, pid, own, now, event_log, runs, images, rooms, bumped: BTreeSet::new(), updates: Vec::new() })
+        Ok(Self {
+            host,
+            pid,
+            own,
+            now,
+            event_log,
+            runs,
+            images,
+            rooms,
+            bumped: BTreeSet::new(),
+            updates: Vec::new(),
+            failing: BTreeMap::new(),
+        })
     }
 
     fn apply(&mut self, batch: &Batch) -> Vec<Verdict> {
@@ -408,6 +428,8 @@ impl Step {
             Change::Settle(key, state) => self.settle(run, *key, *state, false),
             Change::Skip(key) => self.settle(run, *key, TaskState::Skipped, true),
             Change::Schedule(keys) => self.schedule(run, keys),
+            Change::Stop(stop) => self.stop(run, stop),
+            Change::PauseAfterFailures(most) => self.pause_after_failures(run, *most),
             _ => None,
         }
     }
@@ -655,6 +677,30 @@ impl Step {
         Some(Verdict::Done)
     }
 
+    fn stop(&mut self, id: RunId, stop: &Stop) -> Option<Verdict> {
+        let place = (id, stop.key);
+        if self.images.get(place)?.state().is_finished() || !stop.state.is_finished() {
+            return None;
+        }
+        self.images.retire(place);
+        let now = self.now;
+        let image = self.images.get_mut(place)?;
+        image.due_at = None;
+        let row = image.row_mut();
+        row.state = stop.state;
+        if stop.sets_dates {
+            row.start_date = row.start_date.or(Some(now));
+            row.end_date = row.end_date.or(Some(now));
+        }
+        Some(Verdict::Done)
+    }
+
+    fn pause_after_failures(&mut self, id: RunId, most: u32) -> Option<Verdict> {
+        let version = &self.runs.get(&id)?.dag_version;
+        self.failing.insert((version.dag, most), version.view.dag.dag_id.clone());
+        Some(Verdict::Done)
+    }
+
     fn log(
         &mut self,
         when: DateTime<Utc>,
@@ -693,4 +739,26 @@ async fn write_runs(
         .execute(&mut *connection)
         .await?;
     Ok(())
+}
+
+/// Pauses DAGs whose last runs have all failed. Returns whether there are any. Their rows are locked.
+async fn write_pauses(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    now: DateTime<Utc>,
+    failing: &BTreeMap<(i32, u32), DagId>,
+) -> Result<bool, Failure> {
+    let mut has_paused = false;
+    for ((dag, most), dag_id) in failing {
+        let paused = sqlx::query(schema.sql(sql!("commit/pause_after_failures")))
+            .bind(dag)
+            .bind(i64::from(*most))
+            .execute(&mut *connection)
+            .await?;
+        if paused.rows_affected() > 0 {
+            has_paused = true;
+            write_audit(connection, schema, Some(now), Some(AuditEntry::paused_by_scheduler(dag_id))).await?;
+        }
+    }
+    Ok(has_paused)
 }

@@ -437,12 +437,6 @@ impl Images {
         let Self { images, gone, recounted, retired, started, births, tries, forgotten, xcoms, skips, events, .. } =
             self;
         let changed: Vec<(Place, Image)> = images.into_iter().filter(|(_, image)| image.is_changed).collect();
-        if !retired.is_empty() {
-            sqlx::query(schema.sql(sql!("attempt/retire")))
-                .bind(retired.iter().map(|token| token.0).collect::<Vec<_>>())
-                .execute(&mut *connection)
-                .await?;
-        }
         if !started.is_empty() {
             sqlx::query(schema.sql(sql!("attempt/start")))
                 .bind(started.iter().map(|token| token.0).collect::<Vec<_>>())
@@ -456,6 +450,13 @@ impl Images {
         if !(changed.is_empty() && gone.is_empty() && births.is_empty() && events.is_empty()) {
             let births: Vec<Birth> = births.into_values().collect();
             write_main(connection, schema, now, scheduler.unwrap_or_default(), &changed, &gone, &births, &events)
+                .await?;
+        }
+        // After the births: an attempt may be retired in the step that it began in.
+        if !retired.is_empty() {
+            sqlx::query(schema.sql(sql!("attempt/retire")))
+                .bind(retired.iter().map(|token| token.0).collect::<Vec<_>>())
+                .execute(&mut *connection)
                 .await?;
         }
         if !forgotten.is_empty() {

@@ -23,6 +23,7 @@ mod migrate;
 mod outlet;
 mod page;
 mod parsing_request;
+mod past;
 #[cfg(test)]
 mod plan_test;
 mod pool;

@@ -28,7 +28,9 @@ impl Needs {
         let mut needs = Self::default();
         let mut last: Option<(RunId, Option<Arc<Version>>)> = None;
         for transition in &batch.transitions {
-            if !matches!(transition.change, Change::StartRun | Change::Admit(_)) {
+            let is_limited =
+                matches!(transition.change, Change::StartRun | Change::Admit(_) | Change::PauseAfterFailures(_));
+            if !is_limited {
                 continue;
             }
             let (_, version) = match last.take() {
@@ -38,7 +40,7 @@ impl Needs {
             let Some(version) = version else { continue };
             needs.dags.insert(version.dag);
             let Change::Admit(admission) = &transition.change else {
-                needs.starts_runs = true;
+                needs.starts_runs |= transition.change == Change::StartRun;
                 continue;
             };
             let Some(task) = version.view.dag.task(admission.key.task) else { continue };

@@ -9,8 +9,8 @@ use sqlx::{Connection, PgConnection, Row};
 use updraft_core::id::{DagVersionId, RunId, SchedulerId};
 use updraft_core::model::{DagRun, DagVersion, Host};
 use updraft_core::storage::{
-    Batch, NewDatasetRun, Result, RunSnapshot, SchedulerSession, SchedulerStorage, StorageError, Verdict,
-    WaitingConsumer,
+    Batch, NewDatasetRun, PastQuery, PreviousRun, Result, RunSnapshot, SchedulerSession, SchedulerStorage,
+    StorageError, Verdict, WaitingConsumer,
 };
 
 use crate::PostgresStorage;
@@ -292,6 +292,10 @@ impl SchedulerStorage for PostgresStorage {
         let changed = self.run_ids(&mut connection, sql!("scheduler/changed_runs"), session).await?;
         self.with_session(session, |known| known.nothing_changed = changed.is_empty().then_some(read));
         Ok(changed)
+    }
+
+    async fn previous_runs(&self, queries: &[PastQuery]) -> Result<Vec<Option<PreviousRun>>> {
+        self.read_previous_runs(queries).await
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {

@@ -10,9 +10,9 @@ use updraft_core::clock::{Clock, SimulatedClock};
 use updraft_core::engine::trigger_rule::{self, Judgement};
 use updraft_core::executor::{Attempt, Executor, ExecutorEvent};
 use updraft_core::id::{AttemptToken, InstanceKey, RunId, UNMAPPED};
-use updraft_core::model::{AttemptPhase, TaskState};
+use updraft_core::model::{AttemptPhase, DagRun, RunType, TaskState};
 use updraft_core::operator::{CancelReason, Outcome, TaskError};
-use updraft_core::storage::{Storage, TaskInstanceQuery};
+use updraft_core::storage::{RunQuery, Storage, TaskInstanceQuery};
 
 use super::dice::Dice;
 
@@ -24,6 +24,8 @@ pub struct Witness {
     /// Tries that started, by instance.
     pub tries: BTreeMap<(RunId, InstanceKey), Vec<u32>>,
     pub log: String,
+    /// Whether nobody clears or deletes what the past of a task says.
+    pub knows_past: bool,
     /// Most slots of a pool since the last time that its size was changed.
     pub pool_slots: BTreeMap<String, u32>,
 }
@@ -123,6 +125,31 @@ impl SimulatedExecutor {
         }
     }
 
+    /// A task that depends on the past starts only when that has ended well, told from the lists that clients see.
+    fn check_past(&self, attempt: &Attempt) {
+        let task = attempt.task();
+        let query = RunQuery { dag_ids: Some([attempt.dag.dag_id.clone()].into()), ..RunQuery::default() };
+        let runs = self.storage.dag_runs(&query).now_or_never().expect("memory answers at once").unwrap().items;
+        let is_manual = |run: &DagRun| run.run_type == RunType::Manual;
+        let earlier = runs.iter().filter(|run| run.logical_date < attempt.run.logical_date);
+        let counted = earlier.filter(|run| !(attempt.dag.catchup && is_manual(run)));
+        let Some(before) = counted.max_by_key(|run| run.logical_date) else { return };
+        let query = TaskInstanceQuery {
+            dag_ids: Some([before.dag_id.clone()].into()),
+            run_ids: Some([before.run_id.clone()].into()),
+            ..TaskInstanceQuery::default()
+        };
+        let past = self.storage.task_instances(&query).now_or_never().expect("memory answers at once").unwrap().items;
+        for instance in past {
+            let is_own = instance.key == attempt.key;
+            let is_next = instance.task().is_some_and(|next| next.upstream.contains(&attempt.key.task));
+            if is_own || task.wait_for_downstream && is_next {
+                let is_good = matches!(instance.state, TaskState::Success | TaskState::Skipped);
+                assert!(is_good, "{} {} started too early", attempt.run.run_id, task.task_id);
+            }
+        }
+    }
+
     fn take_due(&self, events: &mut Vec<ExecutorEvent>) {
         let now = self.clock.monotonic();
         let mut live = self.live.lock().unwrap();
@@ -166,6 +193,9 @@ impl Executor for SimulatedExecutor {
     fn start(&self, attempts: Vec<Attempt>) {
         for attempt in attempts {
             self.check_start(&attempt);
+            if attempt.task().depends_on_past && self.witness.lock().unwrap().knows_past {
+                self.check_past(&attempt);
+            }
             self.witness.lock().unwrap().start(&attempt);
             let until = self.clock.monotonic() + Duration::from_millis(self.dice.below(3000));
             self.live.lock().unwrap().insert(attempt.token, (until, attempt, None));

@@ -107,6 +107,10 @@ impl SchedulerStorage for Stuttering {
         self.before().await?;
         self.after(self.inner.changed_runs(session).await).await
     }
+    async fn previous_runs(&self, queries: &[PastQuery]) -> Result<Vec<Option<PreviousRun>>> {
+        self.before().await?;
+        self.inner.previous_runs(queries).await
+    }
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>> {
         self.before().await?;
         self.after(self.inner.commit(batch).await).await

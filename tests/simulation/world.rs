@@ -1,6 +1,6 @@
 //! A world of DAGs, schedulers and people, on a simulated clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use updraft_core::clock::{Clock, SimulatedClock};
 use updraft_core::dag::content_hash;
 use updraft_core::engine::trigger_rule::{self, Judgement};
 use updraft_core::engine::{EngineError, Runnable, Scheduler, SchedulerParts, SchedulerSettings, SchedulerStatus};
-use updraft_core::id::{IdSource, InstanceKey, TaskIx};
+use updraft_core::id::{IdSource, InstanceKey, RunId, TaskIx};
 use updraft_core::model::*;
 use updraft_core::storage::*;
 use updraft_storage_memory::MemoryStorage;
@@ -44,6 +44,8 @@ pub struct World {
     dags: Vec<DagVersion>,
     schedulers: Vec<Option<Running>>,
     runs: u64,
+    /// Runs whose failed tasks people marked, so that others could go on.
+    helped: BTreeSet<RunId>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,12 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 impl World {
     pub fn new(seed: u64, faults: Faults) -> Self {
         let dice = Dice::new(seed);
+        let dags = (0..1 + dice.below(4)).map(|i| random_dag(&dice, i)).collect();
+        Self::of(dags, dice, faults)
+    }
+
+    /// A world of these DAGs.
+    pub fn of(dags: Vec<Dag>, dice: Dice, faults: Faults) -> Self {
         let clock = SimulatedClock::new("2024-01-01T00:00:00Z".parse().unwrap());
         let storage = Arc::new(MemoryStorage::new(Arc::new(clock.clone())));
         let witness = Arc::new(Mutex::new(Witness::default()));
@@ -79,14 +87,15 @@ impl World {
             now(storage.create_pool(pool, None)).unwrap();
             witness.lock().unwrap().pool_slots.insert(name.into(), slots.try_into().unwrap());
         }
-        let registrations = (0..1 + dice.below(4)).map(|i| {
-            let dag = Arc::new(random_dag(&dice, i));
+        let registrations = dags.into_iter().map(|dag| {
+            let dag = Arc::new(dag);
             DagRegistration { content_hash: content_hash(&dag), dag, paused_upon_creation: false, source: None }
         });
         let registrations = registrations.collect();
         let dags = now(storage.register_dags(clock.now(), registrations)).unwrap();
         let schedulers = (0..faults.schedulers).map(|_| None).collect();
-        Self { faults, dice, clock, storage, witness, dags, schedulers, runs: 0 }
+        witness.lock().unwrap().knows_past = !faults.interventions;
+        Self { faults, dice, clock, storage, witness, dags, schedulers, runs: 0, helped: BTreeSet::new() }
     }
 
     /// A time with faults, then a time to heal in which all must come to an end. Returns what happened.
@@ -98,7 +107,18 @@ impl World {
         }
         self.heal();
         let mut patience = 3000;
-        while now(self.storage.dag_runs(&self.unfinished())).unwrap().total > 0 {
+        let (mut left, mut still) = (u64::MAX, 0);
+        loop {
+            let total = now(self.storage.dag_runs(&self.unfinished())).unwrap().total;
+            if total == 0 {
+                break;
+            }
+            still = if total == left { still + 1 } else { 0 };
+            left = total;
+            if still == 60 {
+                self.help();
+                still = 0;
+            }
             patience -= 1;
             if patience == 0 {
                 self.tell();
@@ -114,6 +134,25 @@ impl World {
 
     fn unfinished(&self) -> RunQuery {
         RunQuery { states: Some(vec![RunState::Queued, RunState::Running]), ..RunQuery::default() }
+    }
+
+    /// Nothing goes on: failures have paused DAGs, or failed tasks hold those of the next runs. People see to it.
+    fn help(&mut self) {
+        self.witness.lock().unwrap().log.push_str("help\n");
+        let pausing = self.dags.iter().filter(|version| version.dag.max_consecutive_failed_dag_runs > 0);
+        let ids: Vec<_> = pausing.map(|version| version.dag.dag_id.clone()).collect();
+        now(self.storage.set_paused(self.clock.now(), &ids, false, None)).unwrap();
+        let only = StateSet::of(&[TaskState::Success, TaskState::Skipped]).complement();
+        for run in now(self.storage.dag_runs(&RunQuery::default())).unwrap().items {
+            let instances = self.instances(&run);
+            if run.state.is_finished() && instances[0].dag.tasks.iter().any(|task| task.depends_on_past) {
+                let mark = InstanceAmendment::Mark { state: TaskState::Success, only };
+                let instances = instances.iter().map(|instance| (instance.key, mark.clone())).collect();
+                let amendment = Amendment { run: run.id, state: None, restarts: false, instances };
+                now(self.storage.amend_runs(self.clock.now(), vec![amendment], None)).unwrap();
+                self.helped.insert(run.id);
+            }
+        }
     }
 
     fn describe_unfinished(&self) -> String {
@@ -206,7 +245,7 @@ impl World {
             uid: updraft::id::IdSource::from_seed(self.runs).uuid(date),
             dag_version: version.id,
             run_id: format!("{}-{}", version.dag.dag_id, self.runs),
-            run_type: RunType::Manual,
+            run_type: *self.dice.pick(&[RunType::Manual, RunType::Manual, RunType::Scheduled]),
             state: RunState::Queued,
             logical_date: date,
             data_interval_start: date,
@@ -315,9 +354,13 @@ impl World {
             let states: BTreeMap<InstanceKey, TaskState> = instances.iter().map(|i| (i.key, i.state)).collect();
             let dag = &instances[0].dag;
             assert_eq!(instances.len(), dag.tasks.len());
+            let times_out =
+                |timeout| run.end_date.zip(run.start_date).is_some_and(|(end, start)| end - start >= timeout);
+            let timeout = dag.dagrun_timeout.map(|timeout| chrono::TimeDelta::from_std(timeout).unwrap());
+            let has_timed_out = run.state == RunState::Failed && timeout.is_some_and(times_out);
             for instance in &instances {
                 assert!(
-                    instance.state.is_finished(),
+                    instance.state.is_finished() || has_timed_out && instance.state == TaskState::None,
                     "{} {}: {} {}",
                     run.run_id,
                     run.state,
@@ -325,7 +368,9 @@ impl World {
                     instance.state
                 );
             }
-            if self.faults.interventions || self.faults.crashes {
+            let has_stopped = dag.fail_stop && states.values().any(|state| *state == TaskState::Failed);
+            let is_cut = has_timed_out || has_stopped || self.helped.contains(&run.id);
+            if self.faults.interventions || self.faults.crashes || is_cut {
                 continue;
             }
             let mut leaves_failed = false;
@@ -367,11 +412,19 @@ fn random_dag(dice: &Dice, number: u64) -> Dag {
     let mut dag = Dag::new(format!("dag{number}"));
     dag.max_active_runs = 1 + u32::try_from(dice.below(3)).unwrap();
     dag.max_active_tasks = 1 + u32::try_from(dice.below(5)).unwrap();
+    dag.catchup = dice.one_in(2);
+    dag.dagrun_timeout = dice.one_in(4).then(|| Duration::from_secs(2 + dice.below(8)));
+    dag.fail_stop = dice.one_in(6);
+    dag.max_consecutive_failed_dag_runs = if dice.one_in(6) { 2 } else { 0 };
+    let depends_on_past = dice.one_in(3);
     let count = 1 + dice.below(12);
     for i in 0..count {
         let mut task = Task::new(format!("t{i}"), OperatorRef::from_path("simulated"));
         task.upstream = (0..i).filter(|_| dice.one_in(3)).map(|up| TaskIx(up.try_into().unwrap())).collect();
-        task.trigger_rule = if dice.one_in(3) { *dice.pick(&TriggerRule::ALL) } else { TriggerRule::AllSuccess };
+        task.wait_for_downstream = depends_on_past && dice.one_in(4);
+        task.depends_on_past = depends_on_past && dice.one_in(2) || task.wait_for_downstream;
+        task.trigger_rule =
+            if dice.one_in(3) && !dag.fail_stop { *dice.pick(&TriggerRule::ALL) } else { TriggerRule::AllSuccess };
         task.is_empty = dice.one_in(8);
         task.retries = u32::try_from(dice.below(3)).unwrap();
         task.retry_delay = Duration::from_secs(dice.below(4));

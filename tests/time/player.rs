@@ -111,12 +111,7 @@ impl Player {
     }
 
     /// Looks until what is seen is what Airflow had in the end; what differs if that does not come about.
-    async fn observe(
-        &self,
-        (number, step): (usize, &Value),
-        expected: &Value,
-        accepted: &mut Accepted,
-    ) -> Vec<String> {
+    async fn observe(&self, (number, step): (usize, &Value), expected: &Value, accepted: &mut Accepted) -> Vec<String> {
         let starts = step.get("starts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let (mut waited, mut seen) = (Duration::ZERO, 0);
         loop {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Past;
 use crate::id::{DagVersionId, TaskIx};
 use crate::model::{Dag, DagVersion, TriggerRule};
 
@@ -18,6 +19,8 @@ pub struct Plan {
     after: Vec<TaskIx>,
     /// Tasks whose ends decide how the run ends.
     leaves: Vec<TaskIx>,
+    /// What its tasks ask of the run before, if any does.
+    past: Option<Past>,
 }
 
 impl Plan {
@@ -47,6 +50,7 @@ impl Plan {
             starts,
             after,
             leaves: Vec::new(),
+            past: Past::of(&dag),
             dag,
         };
         plan.leaves = plan.find_leaves();
@@ -111,6 +115,11 @@ impl Plan {
     pub(super) fn after(&self, ix: TaskIx) -> &[TaskIx] {
         let i = ix.index();
         &self.after[self.starts[i] as usize..self.starts[i + 1] as usize]
+    }
+
+    /// What its tasks ask of the run before, if any does.
+    pub fn past(&self) -> Option<&Past> {
+        self.past.as_ref()
     }
 
     pub(super) fn leaves(&self) -> &[TaskIx] {

@@ -10,7 +10,7 @@ use super::trigger_rule::{Ended, Judgement, judge};
 use crate::id::{InstanceKey, TaskIx};
 use crate::model::{DagRun, RunState, TaskState};
 use crate::operator::SkipDownstream;
-use crate::storage::InstanceSnapshot;
+use crate::storage::{InstanceSnapshot, Stop};
 
 /// What follows from a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,12 @@ pub enum Decision {
     Skip(InstanceKey),
     /// The instance waits until the moment of its next try.
     WaitUntil(InstanceKey, DateTime<Utc>),
+    /// The run ends the instance, whatever it is at.
+    Stop(Stop),
     /// The run has ended.
     EndRun(RunState),
+    /// The run has failed by a task: its DAG is paused if as many of its last runs have failed.
+    PauseAfterFailures(u32),
 }
 
 /// One task instance.
@@ -52,12 +56,14 @@ pub struct RunMachine {
     waiting: usize,
     /// Instances that ended and whose followers have not been judged yet.
     open: Vec<TaskIx>,
+    /// Whether the past holds a task, by task; empty if no task depends on the past.
+    held: Vec<bool>,
     has_ended: bool,
 }
 
 impl RunMachine {
     /// Takes over a run whose instances stand as `instances` says. Instances with a live attempt must be `running`.
-    /// Call [`RunMachine::start`] next.
+    /// Call [`RunMachine::start`] next. Tasks that depend on the past are held until [`RunMachine::learn_past`] is called.
     ///
     /// Instances that the plan does not have are left out; tasks without an instance count as removed.
     pub fn new(plan: Arc<Plan>, run: Arc<DagRun>, instances: &[InstanceSnapshot]) -> Self {
@@ -85,7 +91,12 @@ impl RunMachine {
                 waiting += usize::from(slot.state == TaskState::None);
             }
         }
-        Self { plan, run, slots, ended, unfinished, waiting, open: Vec::new(), has_ended: false }
+        let mut held = Vec::new();
+        if let Some(past) = plan.past() {
+            held.resize(plan.len(), false);
+            past.tasks().for_each(|ix| held[ix.index()] = true);
+        }
+        Self { plan, run, slots, ended, unfinished, waiting, open: Vec::new(), held, has_ended: false }
     }
 
     /// Judges every instance that waits. `skips` are the decisions of branches that have passed: what they skipped stays
@@ -165,6 +176,9 @@ impl RunMachine {
     ) {
         if state.is_finished() {
             self.finish(key.task, state);
+            if state == TaskState::Failed && self.plan.dag().fail_stop {
+                self.stop_others(decisions);
+            }
             if state == TaskState::Success {
                 let skipped = self.skipped_by(key.task, skip);
                 self.skip(skipped, Decision::Skip, decisions);
@@ -173,6 +187,40 @@ impl RunMachine {
         } else {
             self.slots[key.task.index()].state = TaskState::UpForRetry;
             decisions.push(Decision::WaitUntil(key, due.unwrap_or(DateTime::UNIX_EPOCH)));
+        }
+    }
+
+    /// The run's time is up (`dagrun_timeout`): it fails, and what was to run or runs is skipped. What still waits for its
+    /// upstreams keeps no state (Airflow 2.11, `jobs/scheduler_job_runner.py`, `_schedule_dag_run`, whose `IN` never finds
+    /// a null).
+    pub fn time_out(&mut self, decisions: &mut Vec<Decision>) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        for (i, slot) in self.slots.iter_mut().enumerate() {
+            if slot.state != TaskState::None && !slot.state.is_finished() {
+                slot.state = TaskState::Skipped;
+                self.unfinished -= 1;
+                let key = InstanceKey::unmapped(TaskIx::from_index(i));
+                decisions.push(Decision::Stop(Stop { key, state: TaskState::Skipped, sets_dates: false }));
+            }
+        }
+        decisions.push(Decision::EndRun(RunState::Failed));
+    }
+
+    /// A task of a DAG with `fail_stop` has failed for good: what runs fails with it, what is left is skipped, teardowns
+    /// excepted (Airflow 2.11, `models/taskinstance.py`, `_stop_remaining_tasks`).
+    fn stop_others(&mut self, decisions: &mut Vec<Decision>) {
+        for i in 0..self.slots.len() {
+            let was = self.slots[i].state;
+            if was.is_finished() || self.plan.dag().tasks[i].is_teardown {
+                continue;
+            }
+            let ix = TaskIx::from_index(i);
+            let state = if was == TaskState::Running { TaskState::Failed } else { TaskState::Skipped };
+            self.finish(ix, state);
+            let sets_dates = state == TaskState::Skipped;
+            decisions.push(Decision::Stop(Stop { key: InstanceKey::unmapped(ix), state, sets_dates }));
         }
     }
 
@@ -194,6 +242,27 @@ impl RunMachine {
         }
     }
 
+    /// What the past holds now, of the tasks that depend on it.
+    pub fn learn_past(&mut self, holds: impl Iterator<Item = (TaskIx, bool)>, decisions: &mut Vec<Decision>) {
+        for (ix, is_held) in holds {
+            if std::mem::replace(&mut self.held[ix.index()], is_held) == is_held {
+                continue;
+            }
+            if is_held && self.slots[ix.index()].state == TaskState::Scheduled {
+                self.slots[ix.index()].state = TaskState::None;
+                self.waiting += 1;
+            } else {
+                self.judge(ix, decisions);
+            }
+        }
+        self.settle_open(decisions);
+    }
+
+    /// Whether the past holds a task that is not finished.
+    pub fn is_held(&self) -> bool {
+        self.held.iter().zip(&self.slots).any(|(held, slot)| *held && !slot.state.is_finished())
+    }
+
     /// Judges a waiting task.
     fn judge(&mut self, ix: TaskIx, decisions: &mut Vec<Decision>) {
         if self.slots[ix.index()].state != TaskState::None {
@@ -204,6 +273,8 @@ impl RunMachine {
         let key = InstanceKey::unmapped(ix);
         match judgement {
             Judgement::Wait => {}
+            // Airflow skips and fails what it may not start yet.
+            Judgement::Run if self.held.get(ix.index()) == Some(&true) => {}
             Judgement::Run if self.plan.dag().tasks[ix.index()].is_empty => {
                 self.finish(ix, TaskState::Success);
                 decisions.push(Decision::Settle(key, TaskState::Success));
@@ -255,14 +326,18 @@ impl RunMachine {
                 self.judge(down, decisions);
             }
         }
-        if self.has_ended || self.unfinished > self.waiting {
+        if self.has_ended || self.unfinished > self.waiting || self.is_held() {
             return;
         }
-        // Nothing moves by itself any more: the run has ended, or it is deadlocked.
+        // Nothing moves by itself any more, nor will the past let anything go: the run has ended, or it is deadlocked.
         self.has_ended = true;
         let state = |ix: &TaskIx| self.slots[ix.index()].state;
         let failed = self.waiting > 0 || self.plan.leaves().iter().any(|leaf| state(leaf).is_failure());
         decisions.push(Decision::EndRun(if failed { RunState::Failed } else { RunState::Success }));
+        let most = self.plan.dag().max_consecutive_failed_dag_runs;
+        if failed && self.waiting == 0 && most > 0 {
+            decisions.push(Decision::PauseAfterFailures(most));
+        }
     }
 
     /// Skips instances that have not started.
@@ -327,3 +402,7 @@ impl RunMachine {
         found
     }
 }
+
+#[cfg(test)]
+#[path = "run_test.rs"]
+mod tests;

@@ -3,7 +3,9 @@
 mod admission;
 mod consumers;
 mod machines;
+mod past_watch;
 mod schedules;
+mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -226,6 +228,7 @@ impl Scheduler {
             } else if self.may_claim_more {
                 self.claim().await?;
             }
+            self.read_past().await?;
             self.take_events();
             self.fire_timers();
             if self.write().await? || self.may_claim_more {
@@ -327,6 +330,7 @@ impl Scheduler {
         }
         self.learn_versions().await?;
         self.reload_changed().await?;
+        self.machines.look_at_past(self.parts.clock.monotonic());
         if self.admissions.must_know_pools() {
             let pools = self.retry(|scheduler| scheduler.parts.storage.pool_slots()).await?;
             self.admissions.set_pools(&pools);
@@ -461,6 +465,19 @@ impl Scheduler {
         }
     }
 
+    /// Reads what the runs before have to say for those that depend on them.
+    async fn read_past(&mut self) -> Result<(), EngineError> {
+        let queries = self.machines.past_queries();
+        if queries.is_empty() {
+            return Ok(());
+        }
+        let answers = self.retry(|scheduler| scheduler.parts.storage.previous_runs(&queries)).await?;
+        let now = self.now();
+        let Self { machines, admissions, pending, .. } = self;
+        machines.learn_past(&queries, &answers, now, admissions, pending);
+        Ok(())
+    }
+
     fn fire_timers(&mut self) {
         let now = self.now();
         let Self { machines, admissions, pending, .. } = self;
@@ -505,6 +522,10 @@ impl Scheduler {
     async fn act(&mut self, batch: Batch, verdicts: Vec<Verdict>) -> Result<(), EngineError> {
         let Self { machines, admissions, .. } = self;
         let acted = machines.act(batch, verdicts, admissions);
+        for token in acted.stopped {
+            self.parts.executor.cancel(token, CancelReason::Obsolete);
+        }
+        self.pending.extend(acted.released);
         if !acted.admitted.is_empty() {
             self.parts.executor.start(acted.admitted);
         }

@@ -52,6 +52,20 @@ pub struct AuditEntry {
     pub extra: Option<String>,
 }
 
+impl AuditEntry {
+    /// What the event log says once the scheduler has paused a DAG whose last runs have all failed (Airflow 2.11,
+    /// `models/dagrun.py`, `_check_last_n_dagruns_failed`).
+    pub fn paused_by_scheduler(dag_id: &DagId) -> Self {
+        Self {
+            event: "paused".into(),
+            dag_id: Some(dag_id.clone()),
+            owner: Some("scheduler".into()),
+            extra: Some(format!("[('dag_id', '{dag_id}'), ('is_paused', True)]")),
+            ..Self::default()
+        }
+    }
+}
+
 /// Which transitions of task instances go to the event log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::{Result, Service, ServiceError};
 use crate::id::DagId;
 use crate::model::{RunState, Task, TaskInstance, TaskState, TriggerRule};
-use crate::storage::{OrderBy, PageRequest, Range, RunOrder, RunQuery, TaskInstanceQuery};
+use crate::storage::{PageRequest, TaskInstanceQuery};
 
 /// A reason why a task instance is not queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl Service {
         if let Some(reason) = self.pool_reason(task).await? {
             add("Pool Slots Available", reason);
         }
-        if let Some(reason) = self.past_reason(instance, task).await? {
-            add("Previous Dagrun State", reason);
+        if let Some((_, hold)) = self.hold_of_past(instance).await? {
+            add("Previous Dagrun State", hold.to_string());
         }
         if let Some(reason) = self.task_limit_reason(instance, task).await? {
             add("Task Concurrency", reason);
@@ -98,35 +98,6 @@ impl Service {
         }))
     }
 
-    async fn past_reason(&self, instance: &TaskInstance, task: &Task) -> Result<Option<String>> {
-        if !task.depends_on_past {
-            return Ok(None);
-        }
-        let before = instance.run.logical_date - chrono::TimeDelta::microseconds(1);
-        let query = RunQuery {
-            dag_ids: Some(BTreeSet::from([instance.run.dag_id.clone()])),
-            logical_date: Range { at_least: None, at_most: Some(before) },
-            order_by: Some(OrderBy { field: RunOrder::LogicalDate, descending: true }),
-            page: PageRequest { limit: 1, offset: 0 },
-            ..RunQuery::default()
-        };
-        let Some(previous) = self.storage.dag_runs(&query).await?.items.pop() else { return Ok(None) };
-        let dag_id = previous.dag_id.as_str();
-        let past = self.instances_of_task(dag_id, &previous.run_id, task.task_id.as_str()).await?;
-        if past.is_empty() {
-            let text = "depends_on_past is true for this task's DAG, but the previous task instance has not run yet.";
-            return Ok((!task.ignore_first_depends_on_past).then(|| text.into()));
-        }
-        let unsuccessful =
-            past.iter().filter(|past| !matches!(past.state, TaskState::Success | TaskState::Skipped)).count();
-        Ok((unsuccessful > 0).then(|| {
-            format!(
-                "depends_on_past is true for this task, but {unsuccessful} previous task instance(s) are not in a \
-                 successful state."
-            )
-        }))
-    }
-
     async fn task_limit_reason(&self, instance: &TaskInstance, task: &Task) -> Result<Option<String>> {
         if let Some(limit) = task.max_active_tis_per_dag
             && self.count_running(instance, true, false).await? >= u64::from(limit)
@@ -141,7 +112,7 @@ impl Service {
         Ok(None)
     }
 
-    async fn count_running(&self, instance: &TaskInstance, same_task: bool, same_run: bool) -> Result<u64> {
+    pub(super) async fn count_running(&self, instance: &TaskInstance, same_task: bool, same_run: bool) -> Result<u64> {
         let task_id = instance.task().map(|task| task.task_id.to_string()).unwrap_or_default();
         let query = TaskInstanceQuery {
             dag_ids: Some(BTreeSet::from([DagId::clone(&instance.dag.dag_id)])),

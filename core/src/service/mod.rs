@@ -25,6 +25,7 @@ mod task_instance;
 mod token;
 mod user;
 mod variable;
+mod waiting;
 mod xcom;
 
 use std::sync::{Arc, OnceLock};
@@ -43,6 +44,7 @@ pub use run::{CheckedTrigger, TriggerRequest};
 pub use task_instance::{ClearRequest, MarkRequest, RunAnchor};
 pub use token::{NewToken, TOKEN_PREFIX, TokenHolder, TokenText};
 pub use user::NewUser;
+pub use waiting::Waiting;
 
 use crate::id::IdSource;
 use crate::log::LogStore;

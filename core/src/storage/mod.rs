@@ -48,8 +48,8 @@ pub use role::{RoleOrder, RoleStorage, RoleUpdate};
 pub use run::{Amendment, InstanceAmendment, NewRun, RunOrder, RunQuery, RunStorage};
 pub use schedule::{DueSchedule, DueSchedules, ScheduleStep, ScheduleStorage, ScheduleVerdict, ScheduledRun};
 pub use scheduler::{
-    Admission, Batch, Change, Ended, InstanceSnapshot, Limit, RunSnapshot, SchedulerSession, SchedulerStorage,
-    Transition, Verdict,
+    Admission, Batch, Change, Ended, InstanceSnapshot, Limit, PastQuery, PastTask, PreviousRun, RunSnapshot,
+    SchedulerSession, SchedulerStorage, Stop, Transition, Verdict,
 };
 pub use secret::{
     ConnectionOrder, ConnectionStorage, ConnectionUpdate, VariableOrder, VariableStorage, VariableUpdate,

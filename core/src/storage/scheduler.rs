@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{NewDatasetRun, Result, ScheduleStorage, WaitingConsumer};
-use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId};
+use crate::id::{AttemptToken, DagId, DagVersionId, InstanceKey, RunId, SchedulerId, TaskId};
 use crate::model::{
     AttemptPhase, DagRun, DagVersion, Host, LiveAttempt, OutletEvent, RunState, TaskEventLog, TaskState,
 };
@@ -105,6 +105,17 @@ pub struct Ended {
     pub outlet_events: Vec<OutletEvent>,
 }
 
+/// The end of an instance by what became of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// Its finished state.
+    pub state: TaskState,
+    /// Whether a start or end that it does not have becomes the batch's time; otherwise its dates stay as they are.
+    pub sets_dates: bool,
+}
+
 /// A change that a scheduler makes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -134,6 +145,13 @@ pub enum Change {
     Skip(InstanceKey),
     /// The instances wait for room. Those that are past that stay as they are.
     Schedule(Vec<InstanceKey>),
+    /// An unfinished instance is ended. Its live attempt becomes obsolete, and its next try is due no longer. Not written to
+    /// the event log.
+    Stop(Stop),
+    /// The run's DAG is paused if so many (at least one) of its last runs, by logical date and over all types, have all
+    /// failed, as they are once all else in the batch is written. Then the event log says that the scheduler paused it
+    /// (Airflow 2.11, `models/dagrun.py`, `_check_last_n_dagruns_failed`).
+    PauseAfterFailures(u32),
 }
 
 /// A change of one run.
@@ -178,6 +196,44 @@ pub enum Verdict {
     /// [`Change::StartRun`] without room, no further transition of the run in the batch has an effect, and each gets the
     /// same verdict.
     NoRoom(Limit),
+}
+
+/// What is asked of the run before a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastQuery {
+    /// The run.
+    pub run: RunId,
+    /// Whether manual runs do not count as the run before.
+    pub skips_manual: bool,
+    /// Tasks, sorted.
+    pub tasks: Arc<[TaskId]>,
+}
+
+/// What became of a task in the run before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PastTask {
+    /// That run has no instance of it.
+    Absent {
+        /// Whether a run of an even earlier logical date has one.
+        ran_before: bool,
+    },
+    /// That run has instances of it.
+    Present {
+        /// How many of them are neither success nor skipped.
+        unsuccessful: u32,
+    },
+}
+
+/// The run before a run: that of the same DAG with the latest earlier logical date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousRun {
+    /// Its key.
+    pub id: RunId,
+    /// Its logical date.
+    pub logical_date: DateTime<Utc>,
+    /// The tasks that were asked for, in that order.
+    pub tasks: Vec<PastTask>,
 }
 
 /// What schedulers do.
@@ -242,6 +298,9 @@ pub trait SchedulerStorage: ScheduleStorage + Debug + Send + Sync {
     /// # Errors
     /// `Fenced`.
     async fn changed_runs(&self, session: &SchedulerSession) -> Result<Vec<RunId>>;
+
+    /// For each query, in order, the run before its run; `None` if there is none, or the run is gone.
+    async fn previous_runs(&self, queries: &[PastQuery]) -> Result<Vec<Option<PreviousRun>>>;
 
     /// Applies a batch in one step, and says for each transition what became of it. A batch that was applied already
     /// (same lane and sequence) is not applied again; its verdicts are returned once more. Only the last batch of a lane

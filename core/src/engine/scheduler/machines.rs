@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::Place;
 use super::admission::{Admissions, Holding};
+use super::past_watch::PastWatch;
+use super::timeouts::Timeouts;
 use crate::engine::ready::Rank;
 use crate::engine::run::{Decision, RunMachine};
 use crate::engine::{Plan, retry};
@@ -14,7 +17,7 @@ use crate::executor::Attempt;
 use crate::id::{AttemptToken, DagVersionId, InstanceKey, RunId, TokenMap};
 use crate::model::{AttemptPhase, RunState, TaskState};
 use crate::operator::{Outcome, SkipDownstream, TaskError};
-use crate::storage::{Batch, Change, Ended, RunSnapshot, Transition, Verdict};
+use crate::storage::{Batch, Change, Ended, PastQuery, PreviousRun, RunSnapshot, Transition, Verdict};
 
 /// A run that this scheduler owns.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(super) struct Machines {
     /// Only looked up by token, or sorted first.
     attempts: TokenMap<Live>,
     timers: BTreeSet<(DateTime<Utc>, Place, u64)>,
+    timeouts: Timeouts,
+    past: PastWatch,
     /// Instances that wait for room, by the time since when, for those that the storage does not show as scheduled yet.
     unshown: VecDeque<(DateTime<Utc>, Place, u64)>,
     /// Queued runs that had no room to start.
@@ -59,6 +64,10 @@ pub(super) struct Acted {
     pub(super) stale: BTreeSet<RunId>,
     /// The versions of the runs that have ended.
     pub(super) ended: Vec<DagVersionId>,
+    /// Attempts that no longer count and must end, sorted.
+    pub(super) stopped: Vec<AttemptToken>,
+    /// Of attempts that no longer count and have ended already.
+    pub(super) released: Vec<Transition>,
 }
 
 impl Machines {
@@ -72,7 +81,8 @@ impl Machines {
     }
 
     pub(super) fn next_timer(&self) -> Option<DateTime<Utc>> {
-        self.timers.first().map(|(due, ..)| *due)
+        let timer = self.timers.first().map(|(due, ..)| *due);
+        timer.into_iter().chain(self.timeouts.next()).min()
     }
 
     pub(super) fn take_held(&mut self) -> Vec<RunId> {
@@ -154,6 +164,10 @@ impl Machines {
         self.generation += 1;
         let generation = self.generation;
         let machine = RunMachine::new(plan, Arc::new(snapshot.run), &snapshot.instances);
+        self.timeouts.add(&machine);
+        if machine.plan().past().is_some() {
+            self.past.add(run_id);
+        }
         self.runs.insert(run_id, Owned { machine, version, generation });
         self.timers.extend(timers.into_iter().map(|(due, key)| (due, (run_id, key), generation)));
         let mut decisions = Vec::new();
@@ -203,8 +217,52 @@ impl Machines {
 
     /// Drops the machine of a run and what it had decided but not written.
     pub(super) fn forget(&mut self, run: RunId, pending: &mut Vec<Transition>) {
-        if self.runs.remove(&run).is_some() {
+        self.past.changed(run);
+        if self.remove(run) {
             pending.retain(|transition| transition.run != run || matches!(transition.change, Change::Release(_)));
+        }
+    }
+
+    fn remove(&mut self, run: RunId) -> bool {
+        let removed = self.runs.remove(&run);
+        if let Some(owned) = &removed {
+            self.timeouts.remove(&owned.machine);
+            self.past.remove(run);
+        }
+        removed.is_some()
+    }
+
+    /// What is to be read of the runs before the own ones.
+    pub(super) fn past_queries(&mut self) -> Vec<PastQuery> {
+        let unread = self.past.take_unread();
+        let query = |run| self.runs.get(&run)?.machine.plan().past().map(|past| past.query(run));
+        unread.into_iter().filter_map(query).collect()
+    }
+
+    /// Has what the past holds read again, if it was not for a while.
+    pub(super) fn look_at_past(&mut self, monotonic: Duration) {
+        let Self { past, runs, .. } = self;
+        past.look_again(monotonic, |run| runs.get(&run).is_some_and(|owned| owned.machine.is_held()));
+    }
+
+    pub(super) fn learn_past(
+        &mut self,
+        queries: &[PastQuery],
+        answers: &[Option<PreviousRun>],
+        now: DateTime<Utc>,
+        admissions: &mut Admissions,
+        pending: &mut Vec<Transition>,
+    ) {
+        for (query, previous) in queries.iter().zip(answers) {
+            let run = query.run;
+            let Some(owned) = self.runs.get_mut(&run) else { continue };
+            let plan = Arc::clone(owned.machine.plan());
+            let Some(past) = plan.past() else { continue };
+            let mut decisions = Vec::new();
+            let holds = past.judge(previous.as_ref()).map(|(ix, hold)| (ix, hold.is_some()));
+            owned.machine.learn_past(holds, &mut decisions);
+            self.past.learn(run, previous.as_ref().map(|previous| previous.id));
+            self.take_decisions(run, decisions, now, admissions, pending);
         }
     }
 
@@ -335,7 +393,9 @@ impl Machines {
                 }
                 Decision::Settle(key, state) => Change::Settle(key, state),
                 Decision::Skip(key) => Change::Skip(key),
+                Decision::Stop(stop) => Change::Stop(stop),
                 Decision::EndRun(state) => Change::EndRun(state),
+                Decision::PauseAfterFailures(most) => Change::PauseAfterFailures(most),
             };
             pending.push(Transition { run, version, change });
         }
@@ -347,6 +407,14 @@ impl Machines {
         admissions: &mut Admissions,
         pending: &mut Vec<Transition>,
     ) {
+        while let Some(run) = self.timeouts.take_due(now) {
+            let mut decisions = Vec::new();
+            // A run that had no room to start is read again anyway.
+            if let Some(owned) = self.runs.get_mut(&run).filter(|_| !self.held.contains(&run)) {
+                owned.machine.time_out(&mut decisions);
+            }
+            self.take_decisions(run, decisions, now, admissions, pending);
+        }
         while let Some((due, (run, key), generation)) = self.timers.first().copied() {
             if due > now {
                 return;
@@ -401,8 +469,16 @@ impl Machines {
     /// Takes in what became of a batch.
     pub(super) fn act(&mut self, batch: Batch, verdicts: Vec<Verdict>, admissions: &mut Admissions) -> Acted {
         let mut acted = Acted::default();
+        let mut stopped: BTreeSet<Place> = BTreeSet::new();
         for (transition, verdict) in batch.transitions.into_iter().zip(verdicts) {
             let run = transition.run;
+            let moves_on = matches!(
+                transition.change,
+                Change::Ended(_) | Change::Settle(..) | Change::Skip(_) | Change::Stop(_) | Change::EndRun(_)
+            );
+            if moves_on && verdict == Verdict::Done {
+                self.past.changed(run);
+            }
             match (transition.change, verdict) {
                 (Change::Admit(admission), Verdict::Done) => {
                     let Some(owned) = self.runs.get_mut(&run) else { continue };
@@ -453,8 +529,10 @@ impl Machines {
                 }
                 (Change::Ended(ended), Verdict::Done) => self.close(ended.token, admissions),
                 (Change::Release(token), Verdict::Done) => self.close(token, admissions),
+                (Change::Stop(stop), Verdict::Done) => drop(stopped.insert((run, stop.key))),
                 (Change::EndRun(_), Verdict::Done) => {
-                    acted.ended.extend(self.runs.remove(&run).map(|owned| owned.machine.plan().version()));
+                    acted.ended.extend(self.runs.get(&run).map(|owned| owned.machine.plan().version()));
+                    self.remove(run);
                 }
                 (Change::StartRun, Verdict::NoRoom(_)) => {
                     self.held.insert(run);
@@ -465,14 +543,40 @@ impl Machines {
                 }
             }
         }
+        if !stopped.is_empty() {
+            self.stop_attempts(&stopped, &mut acted);
+        }
+        let mut idle = Vec::new();
         for run in &self.held {
             // A machine with live attempts is kept, so that their ends count; it is read again with the others.
             let is_live = |live: &Live| live.place.0 == *run && !live.is_obsolete;
             if self.runs.contains_key(run) && !self.attempts.values().any(is_live) {
-                self.runs.remove(run);
+                idle.push(*run);
             }
         }
+        for run in idle {
+            self.remove(run);
+        }
         acted
+    }
+
+    /// The attempts of these instances count no longer.
+    fn stop_attempts(&mut self, stopped: &BTreeSet<Place>, acted: &mut Acted) {
+        let mut ended = Vec::new();
+        for (&token, live) in &mut self.attempts {
+            if !live.is_obsolete && stopped.contains(&live.place) {
+                live.is_obsolete = true;
+                match live.ended {
+                    // It ended while it was being stopped.
+                    Some(_) => ended.push((token, live.place.0)),
+                    None => acted.stopped.push(token),
+                }
+            }
+        }
+        ended.sort_unstable();
+        let release = |(token, run)| Transition { run, version: 0, change: Change::Release(token) };
+        acted.released.extend(ended.into_iter().map(release));
+        acted.stopped.sort_unstable();
     }
 
     /// The end of an attempt is durable.

@@ -17,11 +17,13 @@ mod history;
 mod limit;
 mod naive;
 mod parsing_request;
+mod past;
 mod pool;
 mod run;
 mod schedule;
 mod secret;
 mod setting;
+mod stop;
 mod task_instance;
 mod world;
 mod xcom;
@@ -271,6 +273,17 @@ properties! {
         a_file_has_one_import_error
         import_error_orders_agree_with_a_naive_sort
     ;
+    stop:
+        a_run_stops_its_instances
+        only_the_unfinished_is_stopped
+        an_attempt_is_stopped_in_any_step
+        failures_in_a_row_pause_a_dag
+    ;
+    past:
+        the_run_before_goes_by_logical_date
+        the_past_of_a_task_is_its_present_state
+        the_past_knows_tasks_by_id
+    ;
     access:
         users_are_kept
         names_and_emails_of_users_are_unique
@@ -310,6 +323,8 @@ mod tests {
             include_str!("event_log.rs"),
             include_str!("secret.rs"),
             include_str!("setting.rs"),
+            include_str!("stop.rs"),
+            include_str!("past.rs"),
             include_str!("access.rs"),
         ];
         let functions =
