@@ -161,19 +161,25 @@ impl Player {
         }
     }
 
+    /// Waits until a DAG has so many runs.
+    async fn await_runs(&self, dag: &str, count: i64) {
+        let path = format!("/dags/{dag}/dagRuns?limit=1");
+        let mut waited = Duration::ZERO;
+        while self.server.get(&path).await["total_entries"].as_i64() < Some(count) {
+            assert!(waited < PATIENCE, "{dag} does not get {count} runs");
+            self.server.sleep(BETWEEN_LOOKS).await;
+            waited += BETWEEN_LOOKS;
+        }
+    }
+
     /// Lets a continuous DAG run for a while: the links between its runs.
     async fn chain(&mut self, dag: &str) -> Value {
         let path = format!("/dags/{dag}/dagRuns?order_by=id&limit=100");
         self.pause(&json!([dag]), false).await;
-        let mut waited = Duration::ZERO;
-        while self.server.get(&path).await["total_entries"].as_i64() < Some(4) && waited < PATIENCE {
-            self.server.sleep(BETWEEN_LOOKS).await;
-            waited += BETWEEN_LOOKS;
-        }
+        self.await_runs(dag, 4).await;
         self.pause(&json!([dag]), true).await;
         let found = self.server.get(&path).await;
         let runs = found["dag_runs"].as_array().unwrap();
-        assert!(runs.len() >= 4, "{found}");
         let pairs = || runs.iter().zip(&runs[1..]);
         // Texts of one form compare as times do.
         let before = |earlier: &Value, later: &Value| earlier.as_str() <= later.as_str();
@@ -208,7 +214,11 @@ impl Player {
                 if let Some(extra) = step.get("extra") {
                     body["extra"] = extra.clone();
                 }
-                self.post("/datasets/events", &body).await
+                let said = self.post("/datasets/events", &body).await;
+                for (dag, count) in step.get("runs").and_then(Value::as_object).into_iter().flatten() {
+                    self.await_runs(dag, count.as_i64().unwrap()).await;
+                }
+                said
             }
             "delete_queued" => {
                 let path = format!("/dags/{text}/datasets/queuedEvent");

@@ -335,9 +335,12 @@ class Scenario:
             case "trigger":
                 return self.said(call("POST", f"/dags/{named}/dagRuns", step["body"]))
             case "event":
-                # Events of one moment would be told apart by nothing.
                 body = {"dataset_uri": named} | ({"extra": step["extra"]} if "extra" in step else {})
-                return self.said(call("POST", "/datasets/events", body))
+                said = self.said(call("POST", "/datasets/events", body))
+                for dag, count in step.get("runs", {}).items():
+                    while self.airflow.get(f"/dags/{dag}/dagRuns", limit=1)["total_entries"] < count:
+                        time.sleep(LOOK_SECONDS)
+                return said
             case "delete_queued":
                 return self.said(call("DELETE", f"/dags/{named}/datasets/queuedEvent"))
             case "clear":
