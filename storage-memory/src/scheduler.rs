@@ -103,10 +103,10 @@ impl State {
             let is_free = |id: &&RunId| self.is_free(**id, session.id, time);
             candidates.extend(waiting.running.iter().filter(is_free).take(limit));
             // Runs of a version are of one DAG: all its queued runs can be claimed up to its room, or none can.
-            let room = waiting.queued.first().and_then(|&id| self.run(id)).map_or(0, |run| self.room_for_runs(run));
-            let may_start =
-                |id: &&RunId| is_free(id) && self.run(**id).is_some_and(|run| run.record.logical_date <= now);
-            candidates.extend(waiting.queued.iter().filter(may_start).take(limit.min(room)));
+            let room =
+                waiting.queued.first().and_then(|&(_, id)| self.run(id)).map_or(0, |run| self.room_for_runs(run));
+            let come = waiting.queued.iter().take_while(|(date, _)| *date <= now).map(|(_, id)| id);
+            candidates.extend(come.filter(is_free).take(limit.min(room)));
         }
         let expired = self.schedulers.iter().filter(|(id, _)| **id != session.id);
         for (_, scheduler) in expired.filter(|(_, scheduler)| scheduler.alive_until.is_none_or(|until| until <= time)) {

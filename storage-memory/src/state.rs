@@ -21,7 +21,8 @@ use crate::user::People;
 /// Runs of a version that belong to nobody and are not finished.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    pub(crate) queued: BTreeSet<RunId>,
+    /// By logical date, in which order they start.
+    pub(crate) queued: BTreeSet<(DateTime<Utc>, RunId)>,
     pub(crate) running: BTreeSet<RunId>,
 }
 
@@ -147,6 +148,7 @@ impl State {
     fn enter_or_leave(&mut self, id: RunId, is_there: bool) {
         let Some(run) = self.run(id) else { return };
         let (state, owner, version, place) = (run.record.state, run.record.owner, run.record.dag_version, run.dag);
+        let date = run.record.logical_date;
         if let Some(dag) = self.dag_at_mut(place) {
             let count = match (state, owner) {
                 (RunState::Running, _) => Some(&mut dag.running),
@@ -174,7 +176,12 @@ impl State {
             Some(owner) => self.schedulers.get_mut(&owner).map(|scheduler| &mut scheduler.owned),
             None => {
                 let waiting = self.waiting.entry(version).or_default();
-                Some(if state == RunState::Queued { &mut waiting.queued } else { &mut waiting.running })
+                match (state, is_there) {
+                    (RunState::Queued, true) => drop(waiting.queued.insert((date, id))),
+                    (RunState::Queued, false) => drop(waiting.queued.remove(&(date, id))),
+                    _ => {}
+                }
+                (state != RunState::Queued).then_some(&mut waiting.running)
             }
         };
         match set {

@@ -26,6 +26,10 @@ SET is_timed = true, schedule_due_at = 'epoch'
 FROM updraft.dag_version v
 WHERE v.id = d.newest_version AND v.definition -> 'schedule' ->> 'kind' NOT IN ('none', 'datasets');
 
+-- Queued runs of a DAG start by logical date.
+DROP INDEX updraft.dag_run_waiting;
+CREATE INDEX dag_run_waiting ON updraft.dag_run (dag_version, state, logical_date, id) WHERE owner IS NULL AND state < 2;
+
 -- Runs that nobody triggered by hand: the latest scheduled or backfilled one tells where a schedule goes on, and with catchup the
 -- one before a run is what its tasks depend on.
 CREATE INDEX dag_run_automated ON updraft.dag_run (dag, logical_date) WHERE run_type <> 2;

@@ -263,8 +263,8 @@ pub trait SchedulerStorage: ScheduleStorage + Debug + Send + Sync {
     async fn versions_after(&self, after: Option<DagVersionId>, limit: usize) -> Result<Vec<DagVersion>>;
 
     /// Takes at most `limit` unfinished runs of these versions (sorted) that belong to nobody or to a scheduler whose
-    /// lease has passed, oldest first; they belong to the session from then on, with their `version` one higher if they
-    /// belonged to somebody before.
+    /// lease has passed, oldest first, where `max_active_runs` leaves a choice those of the earliest logical dates; they
+    /// belong to the session from then on, with their `version` one higher if they belonged to somebody before.
     ///
     /// Queued runs of a paused DAG, those whose logical date has not come yet, and those that `max_active_runs` would keep queued (queued runs that belong to a
     /// scheduler counted), are left where they are. So are runs of which another living scheduler has a live attempt: it

@@ -20,14 +20,14 @@ WITH RECURSIVE waiting AS (
             AND NOT EXISTS (SELECT FROM updraft.attempt a
                 JOIN updraft.heartbeat h ON h.scheduler = a.scheduler AND h.epoch = a.epoch
                 WHERE a.run = r.id AND a.scheduler <> $1 AND h.alive_until > clock_timestamp() OFFSET 0)
-            ORDER BY r.id LIMIT $4)
+            ORDER BY r.logical_date, r.id LIMIT $4)
         UNION ALL
         (SELECT r.id FROM updraft.dag_run r WHERE r.dag_version = w.dag_version AND r.owner IS NULL AND r.state = 0
             AND NOT d.is_paused AND r.logical_date <= clock_timestamp()
             AND NOT EXISTS (SELECT FROM updraft.attempt a
                 JOIN updraft.heartbeat h ON h.scheduler = a.scheduler AND h.epoch = a.epoch
                 WHERE a.run = r.id AND a.scheduler <> $1 AND h.alive_until > clock_timestamp() OFFSET 0)
-            ORDER BY r.id LIMIT least($4, room.runs))
+            ORDER BY r.logical_date, r.id LIMIT least($4, room.runs))
     ) c
     WHERE w.dag_version = ANY ($3)
     UNION ALL

@@ -26,6 +26,20 @@ pub async fn a_claim_takes_the_oldest_first(trial: &dyn Trial) {
     assert_eq!(world.storage.dag_run("e", "r0").await.unwrap().owner, Some(scheduler.session.id));
 }
 
+/// Where there is no room for all of a DAG's queued runs, those of the earliest logical dates start, whenever they were created.
+pub async fn queued_runs_are_claimed_by_logical_date(trial: &impl Trial) {
+    let world = World::new(trial);
+    let mut dag = dag("d", &["a"]);
+    dag.max_active_runs = 1;
+    let version = world.register(dag).await;
+    let (early, late) = (world.new_run(version, "early"), world.new_run(version, "late"));
+    assert!(early.logical_date < late.logical_date);
+    world.try_create(late).await.unwrap();
+    world.try_create(early).await.unwrap();
+    let claimed = world.scheduler("s").await.claim(&[version]).await;
+    assert_eq!(claimed.iter().map(|snapshot| snapshot.run.run_id.as_str()).collect::<Vec<_>>(), ["early"]);
+}
+
 /// Whatever schedulers do at a time, each run goes to one of them.
 pub async fn a_run_is_claimed_by_one_scheduler(trial: &dyn Trial) {
     let world = World::new(trial);

@@ -116,6 +116,7 @@ properties! {
     ;
     claim:
         a_claim_takes_the_oldest_first
+        queued_runs_are_claimed_by_logical_date
         a_run_is_claimed_by_one_scheduler
         only_runs_of_known_versions_are_claimed
         a_finished_run_belongs_to_nobody
