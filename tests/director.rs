@@ -245,3 +245,41 @@ async fn many(server: &Server, count: usize) {
     assert_eq!(page.as_array().unwrap().len(), 50);
     assert_eq!(server.get(&format!("/api/workflows?per_page=50&page={}", last + 1)).await.status, 404);
 }
+
+async fn periodic_workflows_are_launched(server: Server) {
+    let query = RunQuery { dag_ids: Some(["beat.TICK".into()].into()), ..RunQuery::default() };
+    let launched = async {
+        loop {
+            let runs = server.updraft.service().dag_runs(&query).await.unwrap().items;
+            if runs.len() >= 2 {
+                return runs;
+            }
+            server.updraft.clock().sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let runs = tokio::time::timeout(Duration::from_secs(60), launched).await.expect("two launches");
+    // Each a second after the one before, and none at the start.
+    assert_eq!(runs[1].data_interval_start, runs[0].data_interval_end);
+    assert!(runs[0].queued_at >= runs[0].data_interval_end);
+    for run in &runs[..2] {
+        let ended = server.until(&run.uid.to_string(), "success").await;
+        assert_eq!(ended.json()["periodic"], true);
+        assert_eq!(ended.json()["payload"], json!({"n": 7}));
+        assert_eq!(tasks(&ended), [task("A", "success", json!([Value::Null, 7]))]);
+    }
+    server.stop().await;
+}
+
+const TICK: &str = "beat.TICK: {tasks: [A], periodic: {interval: 1, payload: {n: 7}}}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn periodic_workflows_are_launched_in_memory() {
+    let folder = project_of(TICK, "");
+    periodic_workflows_are_launched(Server::with_rust_tasks(folder.path()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn periodic_workflows_are_launched_on_postgres() {
+    let folder = project_of(TICK, "");
+    periodic_workflows_are_launched(Server::with_rust_tasks_on_postgres(folder.path()).await).await;
+}

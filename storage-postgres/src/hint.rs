@@ -23,6 +23,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long what was read without news may be taken for the present state.
 const TRUSTED: Duration = Duration::from_millis(950);
 
+/// The same for what other processes tell of, if they do: only a hint that was lost is found out later. New runs are not among it,
+/// because a host may create some without a word.
+const TRUSTED_IF_TOLD: Duration = Duration::from_secs(5);
+
 /// The same for that no DAG waits for a run because of datasets.
 const NONE_WAITING_TRUSTED: Duration = Duration::from_millis(4950);
 
@@ -46,6 +50,8 @@ impl News {
     /// Updates of datasets that wait for DAGs, and room for the runs that they cause.
     pub(crate) const DATASETS: Self = Self(64);
     const ALL: Self = Self(127);
+    /// What is always told of.
+    const TOLD: Self = Self::VERSIONS.and(Self::CHANGES).and(Self::LIMITS);
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -144,7 +150,8 @@ impl Hints {
     }
 
     pub(crate) fn is_fresh(&self, news: News, read: ReadAt, time: Duration) -> bool {
-        self.is_fresh_for(news, read, time, TRUSTED)
+        let is_told = self.notifications && news.0 & !News::TOLD.0 == 0;
+        self.is_fresh_for(news, read, time, if is_told { TRUSTED_IF_TOLD } else { TRUSTED })
     }
 
     pub(crate) fn is_fresh_for(&self, news: News, read: ReadAt, time: Duration, trusted: Duration) -> bool {
