@@ -10,7 +10,9 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use updraft_core::id::{DagVersionId, RunId};
 use updraft_core::model::{DagVersion, Host};
-use updraft_core::storage::{Batch, Change, Result, RunSnapshot, SchedulerSession, SchedulerStorage, Verdict};
+use updraft_core::storage::{
+    Batch, Change, PastQuery, PreviousRun, Result, RunSnapshot, SchedulerSession, SchedulerStorage, Verdict,
+};
 
 /// Passes everything on, and counts runs that end.
 #[derive(Debug)]

@@ -145,7 +145,8 @@ impl World {
         let only = StateSet::of(&[TaskState::Success, TaskState::Skipped]).complement();
         for run in now(self.storage.dag_runs(&RunQuery::default())).unwrap().items {
             let instances = self.instances(&run);
-            if run.state.is_finished() && instances[0].dag.tasks.iter().any(|task| task.depends_on_past) {
+            // A cleared run stays queued while all runs that may be active wait for it, as in Airflow.
+            if run.state != RunState::Running && instances[0].dag.tasks.iter().any(|task| task.depends_on_past) {
                 let mark = InstanceAmendment::Mark { state: TaskState::Success, only };
                 let instances = instances.iter().map(|instance| (instance.key, mark.clone())).collect();
                 let amendment = Amendment { run: run.id, state: None, restarts: false, instances };
@@ -159,7 +160,9 @@ impl World {
         let runs = now(self.storage.dag_runs(&self.unfinished())).unwrap();
         let mut text = String::new();
         for run in runs.items {
-            text.push_str(&format!("\n{} {} owner {:?}:", run.run_id, run.state, run.owner));
+            let is_paused = now(self.storage.dag(run.dag_id.as_str())).unwrap().is_paused;
+            let paused = if is_paused { " (paused)" } else { "" };
+            text.push_str(&format!("\n{}{paused} {} owner {:?}:", run.run_id, run.state, run.owner));
             for instance in self.instances(&run) {
                 let task = instance.task().unwrap();
                 text.push_str(&format!(" {}({})={}", task.task_id, task.pool, instance.state));
@@ -241,7 +244,7 @@ impl World {
         let version = self.dice.pick(&self.dags);
         let date = self.clock.now() + chrono::TimeDelta::microseconds(i64::try_from(self.runs).unwrap());
         let run = NewRun {
-            uid: updraft::id::IdSource::from_seed(self.runs).uuid(date),
+            uid: IdSource::from_seed(self.runs).uuid(date),
             dag_version: version.id,
             run_id: format!("{}-{}", version.dag.dag_id, self.runs),
             run_type: *self.dice.pick(&[RunType::Manual, RunType::Manual, RunType::Scheduled]),
@@ -297,6 +300,7 @@ impl World {
             if self.instances(&run).iter().any(|instance| !instance.state.is_finished()) {
                 let amendment =
                     Amendment { run: run.id, state: Some(RunState::Queued), restarts: false, instances: Vec::new() };
+                self.helped.insert(run.id);
                 now(self.storage.amend_runs(self.clock.now(), vec![amendment], None)).unwrap();
             }
         }

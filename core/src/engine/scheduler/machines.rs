@@ -15,7 +15,7 @@ use crate::engine::run::{Decision, RunMachine};
 use crate::engine::{Plan, retry};
 use crate::executor::Attempt;
 use crate::id::{AttemptToken, DagVersionId, InstanceKey, RunId, TokenMap};
-use crate::model::{AttemptPhase, RunState, TaskState};
+use crate::model::{AttemptPhase, DagRun, RunState, TaskState};
 use crate::operator::{Outcome, SkipDownstream, TaskError};
 use crate::storage::{Batch, Change, Ended, PastQuery, PreviousRun, RunSnapshot, Transition, Verdict};
 
@@ -27,6 +27,8 @@ struct Owned {
     version: u64,
     /// Tells this machine's entries in queues and timers from those of earlier machines of the same run.
     generation: u64,
+    /// Whether its start is that of the batch that starts it.
+    starts_now: bool,
 }
 
 /// An attempt that the executor has, or whose end has not been written yet.
@@ -100,9 +102,12 @@ impl Machines {
         let run_id = snapshot.run.id;
         self.forget(run_id, pending);
         let version = snapshot.run.version;
-        if snapshot.run.state == RunState::Queued {
+        let starts = snapshot.run.state == RunState::Queued;
+        let mut starts_now = false;
+        if starts {
             pending.push(Transition { run: run_id, version, change: Change::StartRun });
             snapshot.run.state = RunState::Running;
+            starts_now = snapshot.run.start_date.is_none();
             snapshot.run.start_date = snapshot.run.start_date.or(Some(now));
         }
         let mut to_cancel = Vec::new();
@@ -163,11 +168,14 @@ impl Machines {
         self.generation += 1;
         let generation = self.generation;
         let machine = RunMachine::new(plan, Arc::new(snapshot.run), &snapshot.instances);
-        self.timeouts.add(&machine);
+        // A run that has yet to start counts from then on.
+        if !starts {
+            self.timeouts.add(&machine);
+        }
         if machine.plan().past().is_some() {
             self.past.add(run_id);
         }
-        self.runs.insert(run_id, Owned { machine, version, generation });
+        self.runs.insert(run_id, Owned { machine, version, generation, starts_now });
         self.timers.extend(timers.into_iter().map(|(due, key)| (due, (run_id, key), generation)));
         let mut decisions = Vec::new();
         if let Some(owned) = self.runs.get_mut(&run_id) {
@@ -531,6 +539,15 @@ impl Machines {
                 (Change::EndRun(_), Verdict::Done) => {
                     self.remove(run);
                     acted.run_ended = true;
+                }
+                (Change::StartRun, Verdict::Done) => {
+                    let Some(owned) = self.runs.get_mut(&run) else { continue };
+                    if owned.starts_now {
+                        let mut started = DagRun::clone(owned.machine.run());
+                        started.start_date = Some(batch.now);
+                        owned.machine.set_run(Arc::new(started));
+                    }
+                    self.timeouts.add(&owned.machine);
                 }
                 (Change::StartRun, Verdict::NoRoom(_)) => {
                     self.held.insert(run);
