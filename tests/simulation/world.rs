@@ -357,7 +357,8 @@ impl World {
             let states: BTreeMap<InstanceKey, TaskState> = instances.iter().map(|i| (i.key, i.state)).collect();
             let dag = &instances[0].dag;
             assert_eq!(instances.len(), dag.tasks.len());
-            let times_out = |timeout| run.end_date.zip(run.start_date).is_some_and(|(end, start)| end - start >= timeout);
+            let times_out =
+                |timeout| run.end_date.zip(run.start_date).is_some_and(|(end, start)| end - start >= timeout);
             let timeout = dag.dagrun_timeout.map(|timeout| chrono::TimeDelta::from_std(timeout).unwrap());
             let has_timed_out = run.state == RunState::Failed && timeout.is_some_and(times_out);
             for instance in &instances {
@@ -425,7 +426,8 @@ fn random_dag(dice: &Dice, number: u64) -> Dag {
         task.upstream = (0..i).filter(|_| dice.one_in(3)).map(|up| TaskIx(up.try_into().unwrap())).collect();
         task.wait_for_downstream = depends_on_past && dice.one_in(4);
         task.depends_on_past = depends_on_past && dice.one_in(2) || task.wait_for_downstream;
-        task.trigger_rule = if dice.one_in(3) && !dag.fail_stop { *dice.pick(&TriggerRule::ALL) } else { TriggerRule::AllSuccess };
+        task.trigger_rule =
+            if dice.one_in(3) && !dag.fail_stop { *dice.pick(&TriggerRule::ALL) } else { TriggerRule::AllSuccess };
         task.is_empty = dice.one_in(8);
         task.retries = u32::try_from(dice.below(3)).unwrap();
         task.retry_delay = Duration::from_secs(dice.below(4));
