@@ -4,7 +4,7 @@ WITH found AS MATERIALIZED (
     SELECT e.id
     FROM updraft.dag d
     CROSS JOIN LATERAL (SELECT r.id, r.run_id, r.dag_version FROM updraft.dag_run r WHERE r.dag = d.id OFFSET 0) AS r
-    JOIN updraft.event_log e ON e.run = r.id
+    CROSS JOIN LATERAL (SELECT * FROM updraft.event_log e WHERE e.run = r.id OFFSET 0) AS e
     WHERE d.namespace = '' AND d.dag_id = $1
         AND ($2::text IS NULL OR r.run_id = $2)
         AND ($3::text IS NULL OR $3 = (SELECT t.task_id FROM updraft.task t WHERE t.version = r.dag_version AND t.ix = e.task))
