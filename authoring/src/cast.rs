@@ -3,7 +3,7 @@
 
 use chrono::{NaiveDate, Timelike};
 use serde_json::{Map, Value};
-use updraft_core::model::DatasetNode;
+use updraft_core::model::{DatasetCondition, DatasetNode};
 use updraft_core::schedule::Timetables;
 
 use crate::node::{Data, Mapping, Node, Object, ParamNode, Place, key_text};
@@ -144,6 +144,8 @@ fn object(class: &str, args: Vec<Node>, kwargs: Mapping) -> std::result::Result<
         match name {
             "Param" => return param(args, kwargs),
             "Dataset" | "Asset" => return dataset(class, &args, &kwargs),
+            "DatasetAll" | "AssetAll" => return datasets(class, &args, DatasetNode::All),
+            "DatasetAny" | "AssetAny" => return datasets(class, &args, DatasetNode::Any),
             _ if KEPT.contains(&name) => {
                 return Ok(Data::Object(Box::new(Object { class: class.into(), args, kwargs })));
             }
@@ -294,6 +296,22 @@ fn param(args: Vec<Node>, mut kwargs: Mapping) -> std::result::Result<Data, Stri
         Some(_) => return Err("the schema of a Param must be a mapping".into()),
     };
     Ok(Data::Param(Box::new(ParamNode { value, description, schema })))
+}
+
+/// A condition over conditions, as it is written.
+fn datasets(class: &str, args: &[Node], kind: fn(u32) -> DatasetNode) -> std::result::Result<Data, String> {
+    let mut condition = DatasetCondition::default();
+    for arg in args {
+        match &arg.data {
+            Data::Datasets(part) => condition.postfix.extend(part.postfix.iter().cloned()),
+            _ => return Err(format!("{class} takes datasets, not a value of type '{}'", arg.type_name())),
+        }
+    }
+    match u32::try_from(args.len()) {
+        Ok(count) if count > 0 => condition.postfix.push(kind(count)),
+        _ => return Err(format!("{class} needs datasets")),
+    }
+    Ok(Data::Datasets(condition))
 }
 
 fn dataset(class: &str, args: &[Node], kwargs: &Mapping) -> std::result::Result<Data, String> {

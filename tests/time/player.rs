@@ -60,6 +60,7 @@ pub(crate) async fn play(folder: &Path) {
     let recorded: Vec<Value> = serde_json::from_str(&read(&folder.join("recorded.json"))).unwrap();
     assert!(!recorded.is_empty());
     let mut accepted = Accepted::of(folder);
+    let mut all_wrong = Vec::new();
     let mut player = Player::start(folder, &scenario).await;
     let mut recorded = recorded.iter().peekable();
     for (number, step) in scenario["steps"].as_array().unwrap().iter().enumerate() {
@@ -70,8 +71,11 @@ pub(crate) async fn play(folder: &Path) {
             None => differences(expected, &player.step(step.as_object().unwrap()).await),
         };
         let wrong = accepted.unknown(number, wrong);
-        assert!(wrong.is_empty(), "step {number}, {step}:\n{}", wrong.join("\n"));
+        if !wrong.is_empty() {
+            all_wrong.push(format!("step {number}, {step}:\n{}", wrong.join("\n")));
+        }
     }
+    assert!(all_wrong.is_empty(), "{}", all_wrong.join("\n"));
     assert!(recorded.next().is_none(), "all answers were asked for");
     accepted.all_occurred();
     player.open("never");
