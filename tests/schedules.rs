@@ -1,5 +1,7 @@
 //! Runs that are made by time: what a host and its clients see.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};

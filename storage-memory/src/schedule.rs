@@ -108,7 +108,7 @@ impl State {
                 match self.create_run(now, run) {
                     Ok(run) => {
                         last = Some(as_next);
-                        ScheduledRun::Created(run)
+                        ScheduledRun::Created(Box::new(run))
                     }
                     Err(StorageError::AlreadyExists(_)) => ScheduledRun::Exists,
                     Err(error) => return Err(error),

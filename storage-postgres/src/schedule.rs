@@ -151,7 +151,7 @@ impl PostgresStorage {
                     Some(Ok(run)) => {
                         taken += 1;
                         last = step.runs.get(place);
-                        ScheduledRun::Created(run.clone())
+                        ScheduledRun::Created(Box::new(run.clone()))
                     }
                     Some(Err(StorageError::AlreadyExists(_))) => ScheduledRun::Exists,
                     Some(Err(error)) => return Err(StorageError::Internal(error.to_string().into()).into()),

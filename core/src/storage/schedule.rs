@@ -49,7 +49,7 @@ pub struct ScheduleStep {
 #[non_exhaustive]
 pub enum ScheduledRun {
     /// It exists from now on.
-    Created(DagRun),
+    Created(Box<DagRun>),
     /// A run with its logical date or text id exists already.
     Exists,
     /// The DAG has as many runs that have not ended as `max_active_runs` allows.

@@ -106,7 +106,7 @@ impl Schedules {
         let ScheduleVerdict::Done(runs) = verdict else { return };
         if let Some(timed) = self.timed.get_mut(&step.dag_version) {
             let exists = |(_, run): &(_, &ScheduledRun)| matches!(run, ScheduledRun::Exists);
-            if let Some((run, _)) = step.runs.iter().zip(runs).filter(exists).last() {
+            if let Some((run, _)) = step.runs.iter().zip(runs).rfind(exists) {
                 timed.passed = Some(DataInterval { start: run.data_interval_start, end: run.data_interval_end });
             }
         }

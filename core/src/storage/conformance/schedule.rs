@@ -95,7 +95,7 @@ pub async fn schedules_are_planned_and_make_runs(trial: &impl Trial) {
     assert_eq!(run.run_id, format!("scheduled__{}", at(0).to_rfc3339()));
     assert_eq!((run.run_type, run.state, run.external_trigger), (RunType::Scheduled, RunState::Queued, false));
     assert_eq!(
-        *run,
+        **run,
         world
             .storage
             .dag_run("d", &run.run_id)
