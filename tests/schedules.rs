@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use updraft::clock::{Clock, SystemClock};
 use updraft::dag::DagBuilder;
 use updraft::model::{DagRun, RunState, RunType, Schedule};
 use updraft::operator::{Outcome, TaskContext};
@@ -110,5 +111,18 @@ async fn without_catchup_only_the_latest_interval_runs() {
     assert!(end <= now && now - end < TimeDelta::hours(2), "{end}");
     let record = updraft.service().dag("latest").await.unwrap();
     assert_eq!(record.next_run.map(|next| next.data_interval.start), Some(end));
+    running.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn an_event_runs_once_its_time_has_come() {
+    // In the past when it is looked at, and not made up for: what was planned counts.
+    let first = DateTime::<Utc>::from_timestamp(SystemClock::new().now().timestamp() + 2, 0).unwrap();
+    let class = "airflow.timetables.events.EventsTimetable";
+    let events = Schedule::timetable(class, serde_json::json!({"event_dates": [first.to_rfc3339()]}));
+    let (updraft, running) = started(vec![dag("event", events).catchup(false)]).await;
+    let runs = wait_for(&updraft, "event", all_ended(1)).await;
+    assert_eq!(runs[0].logical_date, first);
+    assert!(runs[0].queued_at >= first);
     running.shutdown(Duration::from_secs(5)).await;
 }

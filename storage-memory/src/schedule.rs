@@ -78,6 +78,7 @@ impl State {
                 sequence: dag.schedule.sequence,
                 is_paused: dag.is_paused,
                 last: dag.covered.last_key_value().map(|(_, interval)| *interval),
+                planned: dag.schedule.next.filter(|_| due > DateTime::UNIX_EPOCH),
                 active_runs: dag.active,
                 known_since: dag.created_at,
             });

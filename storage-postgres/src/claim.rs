@@ -102,7 +102,10 @@ impl PostgresStorage {
         let mut found = Found { runs: Vec::new(), has_strays: false };
         for row in &rows {
             match row.try_get::<i16, _>(0).map_err(storage_error)? {
-                0 => is_current = true,
+                0 => {
+                    is_current = true;
+                    self.note_time(row.try_get(2).map_err(storage_error)?);
+                }
                 1 => found.has_strays = true,
                 _ => found.runs.push(row.try_get(1).map_err(storage_error)?),
             }

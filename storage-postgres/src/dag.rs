@@ -49,7 +49,7 @@ struct DagRow {
     is_held: bool,
 }
 
-fn read_next(row: &PgRow) -> sqlx::Result<Option<NextRun>> {
+pub(crate) fn read_next(row: &PgRow) -> sqlx::Result<Option<NextRun>> {
     let date = |column| row.try_get::<Option<DateTime<Utc>>, _>(column);
     let interval = date("next_dagrun_data_interval_start")?.zip(date("next_dagrun_data_interval_end")?);
     let next = date("next_dagrun")?.zip(date("next_dagrun_create_after")?).zip(interval);

@@ -16,6 +16,7 @@ use updraft_core::storage::{
 
 use crate::PostgresStorage;
 use crate::commit::Failure;
+use crate::dag::read_next;
 use crate::error::{is_collision, storage_error};
 use crate::hint::{News, ReadAt};
 use crate::run_write::{Created, Heir, KnownVersions};
@@ -59,6 +60,7 @@ fn read_due(row: &PgRow) -> sqlx::Result<Result<DueSchedule, Option<DateTime<Utc
         is_paused: row.try_get("is_paused")?,
         last: start.zip(end).map(|(start, end)| DataInterval { start, end }),
         active_runs: u32::try_from(row.try_get::<i64, _>("runs")?).unwrap_or(u32::MAX),
+        planned: read_next(row)?,
         known_since: row.try_get("created_at")?,
     }))
 }

@@ -27,7 +27,11 @@ use crate::version::Versions;
 const SCHEDULERS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// For how long the database's time is told without asking it: whoever asks for the time also learns that it answers.
-const TIME_TRUSTED: Duration = Duration::from_secs(1);
+/// Whoever looks for work each second learns it, too.
+const TIME_TRUSTED: Duration = Duration::from_millis(1500);
+
+/// For how long a connection is used again without asking whether it lives; that of schedulers, who try again, for longer.
+const CONNECTION_TRUSTED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// A storage in a PostgreSQL database. Clones share connections.
 #[derive(Clone)]
@@ -85,10 +89,10 @@ impl PostgresStorage {
         let pool_with =
             |size: u32, timeout| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(timeout);
         // One that was used a moment ago is not asked whether it lives.
-        let reused = |pool: PgPoolOptions| {
-            pool.test_before_acquire(false).before_acquire(|connection, used| {
+        let reused = |pool: PgPoolOptions, trusted: Duration| {
+            pool.test_before_acquire(false).before_acquire(move |connection, used| {
                 Box::pin(async move {
-                    if used.idle_for >= TIME_TRUSTED {
+                    if used.idle_for >= trusted {
                         connection.ping().await?;
                     }
                     Ok(true)
@@ -99,11 +103,14 @@ impl PostgresStorage {
         // Filters that are not given fall away in a plan that knows the parameters.
         let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         let inner = Inner {
-            clients: reused(pool(connections)).connect_lazy_with(reading),
+            clients: reused(pool(connections), CONNECTION_TRUSTED[0]).connect_lazy_with(reading),
             readers: Readers::new(pinned(options.clone()), connections, acquire_timeout, Arc::clone(&clock)),
             writers: pool(connections).connect_lazy_with(pinned(options.clone())),
-            schedulers: pool_with(scheduler_connections, acquire_timeout.min(SCHEDULERS_TIMEOUT))
-                .connect_lazy_with(pinned(options.clone()).options([("synchronous_commit", "off")])),
+            schedulers: reused(
+                pool_with(scheduler_connections, acquire_timeout.min(SCHEDULERS_TIMEOUT)),
+                CONNECTION_TRUSTED[1],
+            )
+            .connect_lazy_with(pinned(options.clone()).options([("synchronous_commit", "off")])),
             lanes: Lanes::default(),
             versions: Versions::default(),
             hints: Hints::new(notifications),

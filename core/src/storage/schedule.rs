@@ -16,6 +16,8 @@ pub struct DueSchedule {
     pub is_paused: bool,
     /// The data that the DAG's automated run (scheduled or backfilled) with the latest logical date covers.
     pub last: Option<DataInterval>,
+    /// The run that was planned, if it is due because its time has come.
+    pub planned: Option<NextRun>,
     /// How many of the DAG's runs have not ended.
     pub active_runs: u32,
     /// When the DAG was first made known: from then on a schedule without a start date makes runs.

@@ -36,10 +36,10 @@ WITH RECURSIVE waiting AS (
     WHERE h.scheduler <> $1 AND (h.alive_until IS NULL OR h.alive_until <= clock_timestamp())
         AND r.dag_version = ANY ($3)
 )
-SELECT 0::smallint AS kind, NULL::bigint AS id WHERE EXISTS (SELECT FROM updraft.scheduler WHERE id = $1 AND epoch = $2)
+SELECT 0::smallint AS kind, NULL::bigint AS id, clock_timestamp() AS now WHERE EXISTS (SELECT FROM updraft.scheduler WHERE id = $1 AND epoch = $2)
 UNION ALL
-SELECT 1::smallint, NULL WHERE EXISTS (SELECT FROM updraft.attempt a
+SELECT 1::smallint, NULL, NULL WHERE EXISTS (SELECT FROM updraft.attempt a
     LEFT JOIN updraft.heartbeat h ON h.scheduler = a.scheduler AND h.epoch = a.epoch
     WHERE a.is_obsolete AND (h.alive_until IS NULL OR h.alive_until <= clock_timestamp()))
 UNION ALL
-(SELECT 2::smallint, id FROM free ORDER BY id)
+(SELECT 2::smallint, id, NULL FROM free ORDER BY id)

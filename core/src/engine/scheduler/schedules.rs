@@ -85,7 +85,11 @@ impl Schedules {
         let restriction = Restriction { earliest, ..timed.restriction };
         let mut runs = Vec::new();
         let next = loop {
-            let next = timed.timetable.next_run(last, &restriction, now);
+            let mut next = timed.timetable.next_run(last, &restriction, now);
+            // Where nothing is caught up on, what has just come may look as if it had passed.
+            if runs.is_empty() && next.is_none_or(|next| next.create_after > now) {
+                next = due.planned.or(next);
+            }
             match next {
                 Some(next) if Some(next.data_interval) == last => {
                     tracing::error!(dag_version = due.dag_version.0, ?next, "a timetable gives the same run again");

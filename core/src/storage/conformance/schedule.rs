@@ -90,6 +90,7 @@ pub async fn schedules_are_planned_and_make_runs(trial: &impl Trial) {
     let before = world.storage.due_schedules(at(86_399), &[version], 10).await.unwrap();
     assert_eq!((before.due.len(), before.next_due), (0, Some(at(86_400))));
     let due = world.due(at(86_400), version).await.unwrap();
+    assert_eq!(due.planned, Some(next(0)));
     let created = world.advance(&session, at(86_400), &due, &[0], Some(1)).await.unwrap();
     let ScheduledRun::Created(run) = &created[0] else { panic!("{created:?}") };
     assert_eq!(run.run_id, format!("scheduled__{}", at(0).to_rfc3339()));
@@ -115,7 +116,7 @@ pub async fn schedules_are_planned_and_make_runs(trial: &impl Trial) {
     assert_eq!(world.due(at(2 * 86_400), version).await, None);
     // A new version is looked at at once, and goes on where the old one was.
     let due = world.due(at(86_401), newer).await.unwrap();
-    assert_eq!((due.last, due.known_since), (Some(interval(0)), at(0)));
+    assert_eq!((due.last, due.known_since, due.planned), (Some(interval(0)), at(0), None));
     assert_eq!(world.storage.due_schedules(at(86_401), &[], 10).await.unwrap(), Default::default());
 }
 
