@@ -22,7 +22,7 @@ impl<R: Recurrence> Timetable for DataIntervals<R> {
         let start = match last {
             None => earliest?,
             // Of this schedule's own intervals each begins where the one before it ends, also where the clock has just been put
-            // back by half an hour; Airflow makes the same run for ever there.
+            // back by half an hour; Airflow goes round between two intervals for ever there.
             Some(last) if self.0.next(last.start) == Some(last.end) => Some(last.end).max(earliest)?,
             // The schedule has changed since.
             Some(last) => Some(self.0.align_to_previous(last.end)?).max(earliest)?,
