@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use updraft_core::id::DagVersionId;
-use updraft_core::model::{DataInterval, NextRun};
+use updraft_core::model::NextRun;
 use updraft_core::storage::{
-    DueSchedule, DueSchedules, NewRun, Result, ScheduleStep, ScheduleStorage, ScheduleVerdict, ScheduledRun,
-    SchedulerSession, StorageError,
+    DueSchedule, DueSchedules, Result, ScheduleStep, ScheduleStorage, ScheduleVerdict, ScheduledRun, SchedulerSession,
+    StorageError,
 };
 
 use crate::MemoryStorage;
@@ -105,7 +105,7 @@ impl State {
             verdicts.push(if !has_room {
                 ScheduledRun::NoRoom
             } else {
-                let as_next = run_as_next(&run);
+                let as_next = run.as_next();
                 match self.create_run(now, run) {
                     Ok(run) => {
                         last = Some(as_next);
@@ -124,11 +124,6 @@ impl State {
         self.set_due(place, next.filter(|_| !waits).map(|next| next.create_after));
         Ok(ScheduleVerdict::Done(verdicts))
     }
-}
-
-fn run_as_next(run: &NewRun) -> NextRun {
-    let data_interval = DataInterval { start: run.data_interval_start, end: run.data_interval_end };
-    NextRun { logical_date: run.logical_date, data_interval, create_after: run.data_interval_end }
 }
 
 #[async_trait]

@@ -96,11 +96,6 @@ async fn lock(
     Ok(locked)
 }
 
-fn run_as_next(run: &NewRun) -> NextRun {
-    let data_interval = DataInterval { start: run.data_interval_start, end: run.data_interval_end };
-    NextRun { logical_date: run.logical_date, data_interval, create_after: run.data_interval_end }
-}
-
 impl PostgresStorage {
     async fn advance_in(
         &self,
@@ -161,7 +156,7 @@ impl PostgresStorage {
                 });
             }
             let is_held = step.next.is_some() && taken >= locked.room;
-            let shown = last.filter(|_| is_held).map(run_as_next).or(step.next);
+            let shown = last.filter(|_| is_held).map(NewRun::as_next).or(step.next);
             // Runs that exist already took no room: those that were not tried are due still.
             let has_more = !is_held && runs.contains(&ScheduledRun::NoRoom);
             let due = if has_more { Some(now) } else { shown.map(|next| next.create_after) };

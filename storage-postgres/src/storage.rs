@@ -30,8 +30,11 @@ const SCHEDULERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Whoever looks for work each second learns it, too.
 const TIME_TRUSTED: Duration = Duration::from_millis(1500);
 
-/// For how long a connection is used again without asking whether it lives; that of schedulers, who try again, for longer.
-const CONNECTION_TRUSTED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// For how long a connection is used again without asking whether it lives.
+const CONNECTION_TRUSTED: Duration = Duration::from_secs(1);
+
+/// The same for schedulers, who try again.
+const SCHEDULERS_CONNECTION_TRUSTED: Duration = Duration::from_secs(5);
 
 /// A storage in a PostgreSQL database. Clones share connections.
 #[derive(Clone)]
@@ -103,12 +106,12 @@ impl PostgresStorage {
         // Filters that are not given fall away in a plan that knows the parameters.
         let reading = options.clone().options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         let inner = Inner {
-            clients: reused(pool(connections), CONNECTION_TRUSTED[0]).connect_lazy_with(reading),
+            clients: reused(pool(connections), CONNECTION_TRUSTED).connect_lazy_with(reading),
             readers: Readers::new(pinned(options.clone()), connections, acquire_timeout, Arc::clone(&clock)),
             writers: pool(connections).connect_lazy_with(pinned(options.clone())),
             schedulers: reused(
                 pool_with(scheduler_connections, acquire_timeout.min(SCHEDULERS_TIMEOUT)),
-                CONNECTION_TRUSTED[1],
+                SCHEDULERS_CONNECTION_TRUSTED,
             )
             .connect_lazy_with(pinned(options.clone()).options([("synchronous_commit", "off")])),
             lanes: Lanes::default(),

@@ -2,14 +2,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{NewRun, OrderBy, Page, PageRequest, Result};
 use crate::id::{DagId, DagVersionId, RunId};
 use crate::model::{
-    AuditEntry, DataInterval, DatasetEvent, DatasetEventSource, DatasetRecord, QueuedDatasetEvent, RunState, RunType,
+    AuditEntry, DataInterval, DatasetEvent, DatasetEventSource, DatasetRecord, QueuedDatasetEvent, RunType,
 };
 
 /// By what datasets are listed; the order of their creation by default.
@@ -73,23 +73,7 @@ pub struct NewDatasetRun {
 impl NewDatasetRun {
     /// The run that stands for a moment and covers some data. Its text id is made of its type and the moment.
     pub fn run(&self, logical_date: DateTime<Utc>, data: DataInterval) -> NewRun {
-        let format =
-            if logical_date.timestamp_subsec_micros() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
-        let run_type = RunType::DatasetTriggered;
-        NewRun {
-            uid: self.uid,
-            dag_version: self.dag_version,
-            run_id: format!("{run_type}__{}", logical_date.to_rfc3339_opts(format, false)),
-            run_type,
-            state: RunState::Queued,
-            logical_date,
-            data_interval_start: data.start,
-            data_interval_end: data.end,
-            external_trigger: false,
-            conf: Value::Object(Map::new()),
-            note: None,
-            audit: None,
-        }
+        NewRun::automated(self.uid, self.dag_version, RunType::DatasetTriggered, logical_date, data)
     }
 
     /// The data that a run of this logical date covers: all that those runs cover that made the updates, and the moments of

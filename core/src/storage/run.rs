@@ -3,12 +3,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{OrderBy, Page, PageRequest, Range, Result};
 use crate::id::{DagId, DagVersionId, InstanceKey, RunId};
-use crate::model::{AuditEntry, DagRun, Note, RunState, RunType, StateSet, TaskState};
+use crate::model::{AuditEntry, DagRun, DataInterval, NextRun, Note, RunState, RunType, StateSet, TaskState};
 
 /// A run to be created.
 #[derive(Debug, Clone)]
@@ -37,6 +37,38 @@ pub struct NewRun {
     pub note: Option<Note>,
     /// What the event log says of it.
     pub audit: Option<AuditEntry>,
+}
+
+impl NewRun {
+    /// A run that nobody asked for: queued, without conf, its text id made of its type and logical date.
+    pub fn automated(
+        uid: Uuid,
+        dag_version: DagVersionId,
+        run_type: RunType,
+        logical_date: DateTime<Utc>,
+        data_interval: DataInterval,
+    ) -> Self {
+        Self {
+            uid,
+            dag_version,
+            run_id: run_type.run_id(logical_date.fixed_offset()),
+            run_type,
+            state: RunState::Queued,
+            logical_date,
+            data_interval_start: data_interval.start,
+            data_interval_end: data_interval.end,
+            external_trigger: false,
+            conf: Value::Object(Map::new()),
+            note: None,
+            audit: None,
+        }
+    }
+
+    /// The run as the next one of a schedule that is held at it: created at the end of its data.
+    pub fn as_next(&self) -> NextRun {
+        let data_interval = DataInterval { start: self.data_interval_start, end: self.data_interval_end };
+        NextRun { logical_date: self.logical_date, data_interval, create_after: self.data_interval_end }
+    }
 }
 
 /// By what runs are listed; the order of their creation by default.

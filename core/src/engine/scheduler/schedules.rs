@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
 
 use crate::engine::Plan;
 use crate::id::{DagVersionId, IdSource};
-use crate::model::{DataInterval, NextRun, RunState, RunType};
+use crate::model::{DataInterval, RunType};
 use crate::schedule::{Restriction, Timetable, Timetables};
 use crate::storage::{DueSchedule, NewRun, ScheduleStep, ScheduleVerdict, ScheduledRun};
 
@@ -96,7 +95,9 @@ impl Schedules {
                     break None;
                 }
                 Some(next) if next.create_after <= now && runs.len() < room => {
-                    runs.push(new_run(due.dag_version, &next, now, ids));
+                    let date = next.logical_date;
+                    let uid = ids.uuid(now);
+                    runs.push(NewRun::automated(uid, due.dag_version, RunType::Scheduled, date, next.data_interval));
                     last = Some(next.data_interval);
                 }
                 _ => break next,
@@ -114,22 +115,5 @@ impl Schedules {
                 timed.passed = Some(DataInterval { start: run.data_interval_start, end: run.data_interval_end });
             }
         }
-    }
-}
-
-fn new_run(dag_version: DagVersionId, next: &NextRun, now: DateTime<Utc>, ids: &IdSource) -> NewRun {
-    NewRun {
-        uid: ids.uuid(now),
-        dag_version,
-        run_id: RunType::Scheduled.run_id(next.logical_date.fixed_offset()),
-        run_type: RunType::Scheduled,
-        state: RunState::Queued,
-        logical_date: next.logical_date,
-        data_interval_start: next.data_interval.start,
-        data_interval_end: next.data_interval.end,
-        external_trigger: false,
-        conf: Value::Object(Map::new()),
-        note: None,
-        audit: None,
     }
 }
